@@ -1,0 +1,139 @@
+import { serviceOf } from '../config/service.ts'
+import { openIntents } from '../control/intents.ts'
+import { holderName } from '../control/lease.ts'
+import { readRouters } from '../control/policy.ts'
+import { readProgress } from '../control/progress.ts'
+import { changeService, readService } from '../control/services.ts'
+import type { MovePorts, RowKey } from '../cutover/ports.ts'
+import { MigrateError } from '../errors.ts'
+import type { Direction } from '../model/progress.ts'
+import { unarmed } from '../stores/postgres/arm.ts'
+import { crossingForeignKeys, type TableInfo } from '../stores/postgres/catalogue.ts'
+import { readCheckpoint } from '../stores/postgres/checkpoint.ts'
+import { compareKeys, compareTable, textKeys } from '../stores/postgres/compare.ts'
+import {
+  liftFence,
+  readAuthority,
+  renewAuthority,
+  shutGate,
+  switchAuthority,
+  switchBack,
+  takeFence,
+} from '../stores/postgres/fence.ts'
+import { changePipeline, clearTouched, emitToken, sealPipeline, takeTouched } from '../stores/postgres/pipeline-control.ts'
+import { moveSequences } from '../stores/postgres/sequences.ts'
+import { readServiceGate, setServiceGate } from '../stores/postgres/service-gate.ts'
+import { longTransactions } from '../stores/postgres/sessions.ts'
+import { type App, namesOf } from './open.ts'
+import { sourcePosition } from './pipeline.ts'
+import { readTables } from './tables.ts'
+
+/** What a cutover or rollback does to the world, on the real databases. */
+export async function movePorts(app: App, name: string, action: string, signal: AbortSignal): Promise<MovePorts> {
+  const { monolith, control, gate } = app
+  const service = app.service(name)
+  const names = namesOf(app.config, name)
+  const sides = { monolith, service }
+  const tables = await readTables(monolith, name, serviceOf(app.config, name))
+  const pipelines = [
+    [service, names.forward],
+    [monolith, names.reverse],
+  ] as const
+  const audit = { who: holderName(), action }
+  const must = (done: boolean, what: string): void => {
+    if (!done) throw new MigrateError('TAKEN_OVER', { what })
+  }
+
+  return {
+    authority: () => readAuthority(monolith, name),
+    stage: async () => (await readService(control, name)).stage,
+    async holdWrites(run, milliseconds) {
+      const { stage } = await readService(control, name)
+      return changeService(control, name, stage, { hold: { run, milliseconds } }, audit, run)
+    },
+    async releaseWrites(run, stage) {
+      const now = await readService(control, name)
+      const change = stage === undefined || stage === now.stage ? { hold: null } : { hold: null, stage }
+      return changeService(control, name, now.stage, { ...change, ...legsOf(stage) }, audit, run)
+    },
+    async routers() {
+      const routers = await readRouters(control)
+      return routers.map(({ instance, version, services }) => {
+        const load = services[name]
+        return { instance, version, writes: load?.writes ?? 0, legs: load?.legs ?? 0 }
+      })
+    },
+    async worker(direction) {
+      const found = await readProgress(control, name, direction)
+      return found === null ? null : { ...found, foreign: found.counters.foreign }
+    },
+    sourcePosition: (direction) => sourcePosition(app, name, direction),
+    async setGrace(run, graceMs) {
+      must(await changePipeline(service, names.forward, run, { hold: true, graceMs }), names.forward)
+    },
+    openLegs: async () => (await openIntents(control, name)).length,
+    async track(run, on) {
+      for (const [database, pipeline] of pipelines) {
+        must(await changePipeline(database, pipeline, run, { tracking: on ? run : null }), pipeline)
+        await clearTouched(database, pipeline)
+      }
+    },
+    async takeTouched(run) {
+      const taken: RowKey[] = []
+      for (const [database, pipeline] of pipelines) taken.push(...(await takeTouched(database, pipeline, run)))
+      return textKeys(monolith, tables, taken)
+    },
+    async compareAll() {
+      const different: RowKey[] = []
+      for (const table of tables) different.push(...(await compareTable(sides, table)))
+      return different
+    },
+    compareKeys: (rows) => compareKeys(sides, tables, rows),
+
+    takeFence: (run, milliseconds) => takeFence(gate, name, run, milliseconds, signal),
+    async liftFence(run) {
+      must(await liftFence(gate, name, run), `the fence of ${name}`)
+    },
+    emitToken: (side, run, mark) => emitToken(side === 'service' ? service : monolith, name, run, mark),
+    tokenSeen: async (direction) => (await checkpointOf(direction))?.token ?? null,
+    async seal(direction, run, epoch) {
+      const other = direction === 'forward' ? 'reverse' : 'forward'
+      const start = { service: name, direction: other, epoch } as const
+      const [database, pipeline] = pipelines[direction === 'forward' ? 0 : 1]
+      must(await sealPipeline(database, pipeline, run, start), pipeline)
+    },
+    async discardReverse(run) {
+      must(await changePipeline(monolith, names.reverse, run, { state: 'discard' }), names.reverse)
+    },
+    moveSequences: (to) =>
+      to === 'service' ? moveSequences(monolith, service, tables) : moveSequences(service, monolith, tables),
+
+    switchToService: (run, fence, epoch) => switchAuthority(gate, name, run, fence, epoch),
+    switchToMonolith: (run, epoch) => switchBack(gate, name, run, epoch),
+    renew: (run, epoch) => renewAuthority(gate, name, run, epoch, names.reverse),
+    shut: () => shutGate(gate, name),
+    setServiceGate: (run, epoch, mode) => setServiceGate(app.serviceGate(name), name, run, epoch, mode),
+
+    crossingForeignKeys: () => crossingForeignKeys(monolith, tables.map(oidOf)),
+    longTransactions: (seconds) => longTransactions(monolith, seconds),
+    async unarmedTables() {
+      const theirs = await readTables(service, name, serviceOf(app.config, name))
+      return [...(await unarmed(monolith, tables)), ...(await unarmed(service, theirs))]
+    },
+    serviceGate: async () => (await readServiceGate(service, name))?.mode ?? null,
+  }
+
+  function checkpointOf(direction: Direction) {
+    const [database, pipeline] = pipelines[direction === 'forward' ? 0 : 1]
+    return readCheckpoint(database, pipeline)
+  }
+}
+
+/** Second legs run in `dual-write` only. */
+function legsOf(stage: string | undefined): { legs?: boolean } {
+  return stage === undefined ? {} : { legs: stage === 'dual-write' }
+}
+
+function oidOf(table: TableInfo): number {
+  return table.oid
+}

@@ -1,0 +1,131 @@
+import { DEFAULTS } from '../config/defaults.ts'
+import { failpoints } from '../config/failpoint.ts'
+import { serviceOf } from '../config/service.ts'
+import { beginStep, closeRun, endStep, openRun, type Run, type RunKind, unfinishedRun } from '../control/journal.ts'
+import { takeLease } from '../control/lease.ts'
+import { illegal } from '../control/services.ts'
+import { cutoverGates, type Gate, rollbackGates } from '../cutover/gates.ts'
+import { planCutover, planRollback, type Step } from '../cutover/plan.ts'
+import type { MovePorts } from '../cutover/ports.ts'
+import { runToEnd, settleRun } from '../cutover/recover.ts'
+import type { RunContext, StepReport } from '../cutover/run.ts'
+import { asMigrateError, MigrateError } from '../errors.ts'
+import { type App, installControl, namesOf } from './open.ts'
+import { movePorts } from './move-ports.ts'
+
+export interface MoveEvents {
+  readonly onStep: (report: StepReport) => void
+  readonly onGates: (gates: readonly Gate[]) => void
+  /** a run that another process left behind was ended */
+  readonly onRecovered: (kind: RunKind, state: 'done' | 'aborted') => void
+}
+
+export interface MoveOptions {
+  readonly maxWriteOutage?: number
+  readonly events: MoveEvents
+  readonly signal: AbortSignal
+}
+
+export interface MoveResult {
+  readonly epoch: number
+  readonly steps: readonly StepReport[]
+  /** milliseconds from the start of `hold` to the end of the step that lets writes go on */
+  readonly outageMs: number
+  /** the move was not begun here: an earlier run, found interrupted, was finished */
+  readonly finished: boolean
+}
+
+/** Moves the write authority: cutover from `dual-write` to `live`, rollback from `live` to `dual-write`. */
+export async function moveService(app: App, name: string, kind: RunKind, options: MoveOptions): Promise<MoveResult> {
+  serviceOf(app.config, name)
+  await installControl(app)
+  await using lease = await takeLease(app.control, { name: namesOf(app.config, name).moveLease, signal: options.signal })
+  const signal = AbortSignal.any([options.signal, lease.lost])
+  const ports = await movePorts(app, name, kind, signal)
+  const contextOf = (run: Run): RunContext => ({
+    service: name,
+    kind: run.kind,
+    run: lease.epoch,
+    epoch: run.epoch,
+    ports,
+    journal: {
+      begin: (step) => beginStep(app.control, run.id, step),
+      end: (step, data) => endStep(app.control, run.id, step, data),
+    },
+    signal,
+    maxWriteOutage: options.maxWriteOutage ?? DEFAULTS.writeOutageMs,
+    onStep: options.events.onStep,
+    failpoint: failpoints(),
+  })
+
+  const left = await unfinishedRun(app.control, name)
+  if (left !== null) {
+    const outcome = await settleRun(contextOf(left), new MigrateError('TAKEN_OVER', { what: `the ${left.kind} of ${name}` }))
+    await closeRun(app.control, left.id, outcome.state, 'ended by a later run')
+    options.events.onRecovered(left.kind, outcome.state)
+    if (outcome.state === 'done' && left.kind === kind) return resultOf(left, outcome.steps, true)
+  }
+
+  await requireStage(ports, name, kind)
+  const gates = await gatesOf(ports, name, kind)
+  options.events.onGates(gates)
+  refuseClosedGates(gates, name, kind)
+  const { epoch } = await ports.authority()
+  const run = await openRun(app.control, { service: name, kind, fencing: lease.epoch, epoch })
+  const outcome = await runToEnd(contextOf(run))
+  if (outcome.state === 'done') {
+    await closeRun(app.control, run.id, 'done', '')
+    return resultOf(run, outcome.steps, false)
+  }
+  await closeRun(app.control, run.id, 'aborted', asMigrateError(outcome.error).code)
+  throw outcome.error
+}
+
+/** The gates as they are now and the steps that would run. Changes nothing. */
+export async function planMove(
+  app: App,
+  name: string,
+  kind: RunKind,
+  signal: AbortSignal,
+): Promise<{ gates: Gate[]; steps: readonly Step[]; interrupted: Run | null }> {
+  const ports = await movePorts(app, name, kind, signal)
+  await requireStage(ports, name, kind)
+  return {
+    gates: await gatesOf(ports, name, kind),
+    steps: kind === 'cutover' ? planCutover(name) : planRollback(name),
+    interrupted: await unfinishedRun(app.control, name),
+  }
+}
+
+async function requireStage(ports: MovePorts, name: string, kind: RunKind): Promise<void> {
+  const stage = await ports.stage()
+  const [from, to] = kind === 'cutover' ? (['dual-write', 'live'] as const) : (['live', 'dual-write'] as const)
+  if (stage !== from) throw illegal(name, stage, to)
+}
+
+function gatesOf(ports: MovePorts, name: string, kind: RunKind): Promise<Gate[]> {
+  return kind === 'cutover' ? cutoverGates(name, ports) : rollbackGates(name, ports)
+}
+
+function refuseClosedGates(gates: readonly Gate[], name: string, kind: RunKind): void {
+  const closed = gates.filter((gate) => !gate.ok)
+  if (closed.length === 0) return
+  throw new MigrateError('GATE_FAILED', {
+    action: kind,
+    service: name,
+    failed: closed.map((gate) => `${gate.name}: ${gate.measured}, needed ${gate.comparator} ${gate.threshold}`).join('; '),
+    remedy: [...new Set(closed.map((gate) => gate.remedy))].join(' '),
+  })
+}
+
+function resultOf(run: Run, steps: readonly StepReport[], finished: boolean): MoveResult {
+  const from = steps.findIndex((step) => step.step === 'hold')
+  const to = steps.findIndex((step) => step.step === 'routers')
+  const stopped = from < 0 ? [] : steps.slice(from, to + 1)
+  return {
+    epoch: run.epoch + 1,
+    steps,
+    outageMs: stopped.reduce((sum, step) => sum + step.milliseconds, 0),
+    finished,
+  }
+}

@@ -1,0 +1,156 @@
+import { failpoints } from '../config/failpoint.ts'
+import { serviceOf } from '../config/service.ts'
+import { markRevoked, openIntents } from '../control/intents.ts'
+import { holderName } from '../control/lease.ts'
+import { writeProgress } from '../control/progress.ts'
+import { MigrateError } from '../errors.ts'
+import { asLsn, formatLsn, type Lsn } from '../model/lsn.ts'
+import { pause } from '../model/pause.ts'
+import type { Direction, SyncCounters } from '../model/progress.ts'
+import { readServer } from '../stores/postgres/catalogue.ts'
+import { applicationName, claimCheckpoint, type SealedAnswer } from '../stores/postgres/checkpoint.ts'
+import { readAuthority } from '../stores/postgres/fence.ts'
+import { openSink } from '../stores/postgres/sink.ts'
+import { freeSlot, readSlot } from '../stores/postgres/slot.ts'
+import { openWalStream } from '../stores/postgres/wal-stream.ts'
+import type { PipelineControl } from '../sync/ports.ts'
+import { type PipelineEnd, runPipeline } from '../sync/pipeline.ts'
+import { type App, namesOf, storeUrl } from './open.ts'
+import { readTables } from './tables.ts'
+
+export interface PipelineJob {
+  readonly app: App
+  readonly name: string
+  readonly direction: Direction
+  /** fencing token of the worker's lease */
+  readonly epoch: number
+  readonly counters: SyncCounters
+  readonly until?: Lsn
+  readonly signal: AbortSignal
+}
+
+export function newCounters(): SyncCounters {
+  return { transactions: 0, rows: 0, revoked: 0, verified: 0, repaired: 0, foreign: 0 }
+}
+
+/** Claims one direction of a service and follows it until it ends, is sealed, or fails. */
+export async function runDirection(job: PipelineJob): Promise<PipelineEnd> {
+  const { app, name, direction, signal } = job
+  const sides = sidesOf(app, name, direction)
+  const server = await readServer(sides.source)
+  let claim = null
+  while (claim === null) {
+    signal.throwIfAborted()
+    claim = await claimCheckpoint(sides.target, sides.pipeline, () => unseal(app, name, direction))
+    // a run is between its seal and its switch
+    if (claim === null) await pause(100, signal)
+  }
+  if (claim.sourceSystem !== server.systemIdentifier) {
+    throw new MigrateError('SERVER_CHANGED', {
+      role: sides.sourceRole,
+      service: name,
+      found: server.systemIdentifier,
+      expected: claim.sourceSystem,
+    })
+  }
+  const slot = await readSlot(sides.source, sides.slot)
+  if (slot === null || slot.walStatus === 'lost' || slot.confirmed > claim.commitLsn) {
+    const position = formatLsn(claim.commitLsn)
+    throw new MigrateError('SLOT_LOST', { slot: sides.slot, position, service: name })
+  }
+  await freeSlot(sides.source, sides.slot)
+  await using sink = await openSink({
+    url: sides.targetUrl,
+    role: sides.targetRole,
+    database: sides.target,
+    service: name,
+    direction,
+    pipeline: sides.pipeline,
+    epoch: claim.epoch,
+    tables: await readTables(sides.target, name, serviceOf(app.config, name)),
+  })
+  const stream = await openWalStream({
+    url: sides.sourceUrl,
+    role: sides.sourceRole,
+    applicationName: `${applicationName(sides.pipeline)}/stream`,
+    slot: sides.slot,
+    publication: sides.publication,
+    from: claim.commitLsn,
+    serverVersion: server.version,
+    walSenderTimeout: server.walSenderTimeout,
+  })
+  // awaited here: the sink is closed when this function returns
+  return await runPipeline({
+    service: name,
+    direction,
+    stream,
+    sink,
+    control: pipelineControl(job),
+    counters: job.counters,
+    failpoint: failpoints(),
+    signal,
+    ...(job.until === undefined ? {} : { until: job.until }),
+  })
+}
+
+/** Current end of the log that a direction reads from. */
+export async function sourcePosition(app: App, name: string, direction: Direction): Promise<Lsn> {
+  const { rows } = await sidesOf(app, name, direction).source.query<{ at: string }>(
+    `select (pg_current_wal_insert_lsn() - '0/0')::text as at`,
+  )
+  return asLsn(BigInt(rows[0]?.at ?? '0'))
+}
+
+/** What the authority row says to a pipeline that a run has sealed. */
+async function unseal(app: App, name: string, direction: Direction): Promise<SealedAnswer> {
+  const authority = await readAuthority(app.monolith, name)
+  const mine = direction === 'forward' ? 'monolith' : 'service'
+  if (authority.side !== mine) return { state: 'discard', authorityEpoch: null }
+  if (direction === 'forward' && authority.closed) return 'wait'
+  return { state: 'apply', authorityEpoch: direction === 'reverse' ? authority.epoch : null }
+}
+
+function pipelineControl({ app, name, direction, epoch, counters }: PipelineJob): PipelineControl {
+  return {
+    openLegs: (olderThan) => (direction === 'forward' ? openIntents(app.control, name, olderThan) : Promise.resolve([])),
+    legsRevoked: (keys) => markRevoked(app.control, keys),
+    async publish({ phase, state, applied, source, hold, news }) {
+      const progress = { service: name, direction, worker: holderName(), epoch, phase, state, applied, source, hold, counters }
+      try {
+        await writeProgress(app.control, progress, news && direction === 'forward')
+      } catch (error) {
+        // the next report carries it; the lease ends the worker when control stays away
+        if (!(error instanceof MigrateError)) throw error
+      }
+    },
+  }
+}
+
+function sidesOf(app: App, name: string, direction: Direction) {
+  const names = namesOf(app.config, name)
+  const serviceUrl = storeUrl(serviceOf(app.config, name))
+  const monolithUrl = app.config.monolith.database
+  return direction === 'forward'
+    ? {
+        source: app.monolith,
+        sourceUrl: monolithUrl,
+        sourceRole: 'monolith',
+        target: app.service(name),
+        targetUrl: serviceUrl,
+        targetRole: name,
+        slot: names.slot,
+        publication: names.publication,
+        pipeline: names.forward,
+      }
+    : {
+        source: app.service(name),
+        sourceUrl: serviceUrl,
+        sourceRole: name,
+        target: app.monolith,
+        targetUrl: monolithUrl,
+        targetRole: 'monolith',
+        slot: names.reverseSlot,
+        publication: names.reversePublication,
+        pipeline: names.reverse,
+      }
+}

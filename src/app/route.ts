@@ -1,0 +1,83 @@
+import { hostname } from 'node:os'
+import { serviceOf } from '../config/service.ts'
+import { intentStore } from '../control/intents.ts'
+import { holderName } from '../control/lease.ts'
+import { forgetRouter, readRouters, routerControl } from '../control/policy.ts'
+import { changeService, illegal, readService, type ServiceState } from '../control/services.ts'
+import { SecondLegs } from '../dualwrite/leg.ts'
+import { MigrateError } from '../errors.ts'
+import { STAGE_RULES } from '../model/stage.ts'
+import { type RunningRouter, SYSTEM_CLOCK } from '../router/options.ts'
+import { serveRouter } from '../router/server.ts'
+import { type App, installControl } from './open.ts'
+
+/** Sets the share of the reads that goes to the service; from stage `sync` this enters `route`. */
+export async function setPercent(app: App, name: string, percent: number) {
+  serviceOf(app.config, name)
+  await installControl(app)
+  const before = await readService(app.control, name)
+  const audit = { who: holderName(), action: `route set --percent ${percent}` }
+  if (before.stage === 'sync') {
+    await changeService(app.control, name, 'sync', { stage: 'route', percent }, audit)
+  } else if (STAGE_RULES[before.stage].reads === 'split') {
+    await changeService(app.control, name, before.stage, { percent }, audit)
+  } else {
+    throw illegal(name, before.stage, 'route')
+  }
+  return { before, after: await readService(app.control, name) }
+}
+
+/** What every router obeys now, and which routers there are. */
+export async function showRoutes(app: App) {
+  await installControl(app)
+  const services: ServiceState[] = []
+  for (const name of Object.keys(app.config.services)) services.push(await readService(app.control, name))
+  return { services, routers: await readRouters(app.control) }
+}
+
+/** Runs a router until the signal aborts, then drains it. Throws PORT_IN_USE. */
+export async function serve(
+  app: App,
+  options: {
+    readonly listen: { host: string; port: number }
+    readonly log: (line: string) => void
+    readonly onListening: (router: RunningRouter, instance: string) => void
+    readonly signal: AbortSignal
+  },
+): Promise<{ counters: object }> {
+  await installControl(app)
+  const instance = `${hostname()}/${process.pid}`
+  await using control = routerControl(app.control, app.monolith)
+  const legs = new SecondLegs({
+    intents: intentStore(app.control),
+    services: new Map(Object.entries(app.config.services).map(([name, { http }]) => [name, http])),
+    clock: SYSTEM_CLOCK,
+    log: options.log,
+  })
+  try {
+    const router = await serveRouter({
+      listen: options.listen,
+      monolith: app.config.monolith.http,
+      services: Object.entries(app.config.services).map(([name, { http, routes }]) => ({ name, http, routes })),
+      control,
+      secondLeg: legs,
+      instance,
+      log: options.log,
+    }).catch((error: unknown) => {
+      const { host, port } = options.listen
+      const reason = error instanceof Error ? error.message : String(error)
+      throw new MigrateError('PORT_IN_USE', { address: `${host}:${port}`, reason }, { cause: error })
+    })
+    options.onListening(router, instance)
+    await new Promise<void>((resolve) => {
+      if (options.signal.aborted) resolve()
+      else options.signal.addEventListener('abort', () => resolve(), { once: true })
+    })
+    await router.close()
+    // nobody needs to wait for the lease of an instance that has drained
+    await forgetRouter(app.control, instance)
+    return { counters: router.counters() }
+  } finally {
+    await legs.close()
+  }
+}

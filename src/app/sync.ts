@@ -1,0 +1,117 @@
+import { takeLease } from '../control/lease.ts'
+import { readService } from '../control/services.ts'
+import { asMigrateError, MigrateError } from '../errors.ts'
+import { formatLsn, type Lsn } from '../model/lsn.ts'
+import { pause } from '../model/pause.ts'
+import type { Direction, SyncCounters } from '../model/progress.ts'
+import { STAGE_RULES } from '../model/stage.ts'
+import { retry } from '../retry.ts'
+import type { Finding } from '../stores/postgres/preflight.ts'
+import { type App, installControl, namesOf } from './open.ts'
+import { newCounters, type PipelineJob, runDirection, sourcePosition } from './pipeline.ts'
+import { checkService, copyService, prepareReverse, prepareService } from './prepare.ts'
+
+export interface SyncEvents {
+  copied(table: string, rows: number): void
+  following(direction: Direction): void
+  retrying(direction: Direction, error: Error): void
+}
+
+export type SyncResult =
+  | { readonly kind: 'refused'; readonly findings: readonly Finding[] }
+  | {
+      readonly kind: 'done'
+      readonly slot: string
+      readonly position: string
+      readonly counters: Record<Direction, SyncCounters>
+    }
+
+/**
+ * Copies a service's tables and applies what the monolith commits; with `once` only what was committed before the
+ * start. Throws LOCKED when another worker has the service, and what a pipeline throws for good.
+ */
+export async function syncService(
+  app: App,
+  name: string,
+  options: { readonly once: boolean; readonly events: SyncEvents; readonly signal: AbortSignal },
+): Promise<SyncResult> {
+  const findings = await checkService(app, name)
+  if (findings.length > 0) return { kind: 'refused', findings }
+  await installControl(app)
+  await using lease = await takeLease(app.control, {
+    name: namesOf(app.config, name).syncLease,
+    signal: options.signal,
+  })
+  const signal = AbortSignal.any([options.signal, lease.lost])
+  await prepareService(app, name)
+  const until = options.once ? await sourcePosition(app, name, 'forward') : undefined
+  await copyService(app, name, (table, rows) => options.events.copied(table, rows))
+  const counters = { forward: newCounters(), reverse: newCounters() }
+  const job = { app, name, epoch: lease.epoch, signal }
+  await follow(job, counters, until, options.events)
+  if (lease.lost.aborted) throw lease.lost.reason
+  const position = formatLsn(await sourcePosition(app, name, 'forward'))
+  return { kind: 'done', slot: namesOf(app.config, name).slot, position, counters }
+}
+
+type Job = Omit<PipelineJob, 'direction' | 'counters' | 'until'>
+
+async function follow(job: Job, counters: Record<Direction, SyncCounters>, until: Lsn | undefined, events: SyncEvents) {
+  // one direction that fails for good ends the other in order
+  const ending = new AbortController()
+  const signal = AbortSignal.any([job.signal, ending.signal])
+  const directions: Promise<void>[] = [
+    supervise({ ...job, signal, direction: 'forward', counters: counters.forward, ...(until === undefined ? {} : { until }) }, events),
+  ]
+  if (until === undefined) directions.push(reverseWhenDue({ ...job, signal, direction: 'reverse', counters: counters.reverse }, events))
+  const results = await Promise.allSettled(
+    directions.map((direction) =>
+      direction.finally(() => {
+        ending.abort(new MigrateError('INTERNAL', { reason: 'the other direction has ended' }))
+      }),
+    ),
+  )
+  for (const result of results) {
+    if (result.status === 'rejected' && result.reason !== ending.signal.reason && !job.signal.aborted) throw result.reason
+  }
+}
+
+/** Runs one direction again and again: after a lost connection, a seal, a claim by a run. */
+async function supervise(job: PipelineJob, events: SyncEvents): Promise<void> {
+  for (;;) {
+    const end = await retry(
+      async () => {
+        events.following(job.direction)
+        return runDirection(job)
+      },
+      { signal: job.signal, onRetry: (error) => events.retrying(job.direction, error) },
+    ).catch((error: unknown) => {
+      if (job.signal.aborted) return 'aborted' as const
+      // a run has sealed the pipeline while it wrote; the lease says that no other worker is there
+      if (asMigrateError(error).code === 'TAKEN_OVER') return 'sealed' as const
+      throw error
+    })
+    if (end !== 'sealed') return
+  }
+}
+
+/** The reverse direction runs from stage `route` on, dropping what it reads until a cutover starts it. */
+async function reverseWhenDue(job: PipelineJob, events: SyncEvents): Promise<void> {
+  const { app, name, signal } = job
+  const due = async (): Promise<void> => {
+    for (;;) {
+      signal.throwIfAborted()
+      const { stage } = await readService(app.control, name)
+      if (STAGE_RULES[stage].reads !== 'monolith') break
+      await pause(250, signal)
+    }
+    await prepareReverse(app, name)
+  }
+  try {
+    await retry(due, { signal, onRetry: (error) => events.retrying('reverse', error) })
+  } catch (error) {
+    if (signal.aborted) return
+    throw error
+  }
+  await supervise(job, events)
+}

@@ -1,0 +1,21 @@
+import type { CommandDefinition } from './command.ts'
+import { config } from './config.ts'
+import { cutover } from './cutover.ts'
+import { dualWrite } from './dual-write.ts'
+import { explain } from './explain.ts'
+import { rollback } from './rollback.ts'
+import { route } from './route.ts'
+import { status } from './status.ts'
+import { sync } from './sync.ts'
+
+/** Every command, in the order of the help. Each file stays light: what is heavy is imported inside `run`. */
+export const COMMANDS: readonly CommandDefinition[] = [
+  sync,
+  route,
+  dualWrite,
+  cutover,
+  rollback,
+  status,
+  config,
+  explain,
+]

@@ -1,0 +1,106 @@
+import { EXIT, type ExitCode } from '../errors.ts'
+import { type Colors, createColors, nextBlock } from '../ui/text.ts'
+
+/** What a command says: results on stdout, everything else on stderr. With `json`, stdout carries NDJSON only. */
+export function createOutput(streams: OutputStreams, { json, color }: OutputStyle): Output {
+  const { stdout, stderr } = streams
+  let code: ExitCode = EXIT.ok
+
+  return {
+    json,
+    colors: createColors(color && stderr.isTTY === true),
+    result(result, renderText) {
+      const { schema, status, data, issues = [], nextSteps = [] } = result
+      code = STATUS_EXIT[status]
+      if (json) return emit({ schema, ok: status === 'ok', status, data, issues, nextSteps })
+      const ansi = createColors(color && stdout.isTTY === true)
+      stdout.write(withNewline(renderText(ansi)) + nextBlock(nextSteps, ansi))
+    },
+    progress(event, line) {
+      if (json) emit(event)
+      else stderr.write(withNewline(line))
+    },
+    note(line) {
+      stderr.write(withNewline(line))
+    },
+    exit(exitCode) {
+      code = exitCode
+    },
+    get code() {
+      return code
+    },
+  }
+
+  function emit(value: object): void {
+    stdout.write(`${JSON.stringify(value, bigintAsText)}\n`)
+  }
+}
+
+/** The envelope every answer has with --json; see docs/reference/commands.md. */
+export interface Result<Data = unknown> {
+  /** `migrate.NAME/VERSION`; the version grows with a change that breaks readers */
+  readonly schema: `migrate.${string}/${number}`
+  readonly status: ResultStatus
+  readonly data: Data
+  readonly issues?: readonly Issue[]
+  readonly nextSteps?: readonly NextStep[]
+}
+
+export type ResultStatus = 'ok' | 'findings' | 'action_required' | 'error'
+
+export interface Issue {
+  readonly code: string
+  readonly severity: 'error' | 'warning' | 'info'
+  readonly message: string
+  readonly hint: string
+  readonly at?: { readonly file: string; readonly line: number; readonly col: number }
+}
+
+export interface NextStep {
+  readonly cmd: string
+  readonly why: string
+}
+
+export interface Output {
+  readonly json: boolean
+  /** the colours of stderr, for lines given to `progress` and `note` */
+  readonly colors: Colors
+  result(result: Result, renderText: (ansi: Colors) => string): void
+  progress(event: { readonly event: string; readonly [field: string]: unknown }, line: string): void
+  /** a line for humans on stderr, also with --json */
+  note(line: string): void
+  /** overrides the exit code that the result's status implies */
+  exit(code: ExitCode): void
+  readonly code: ExitCode
+}
+
+export interface OutputStreams {
+  readonly stdout: TextStream
+  readonly stderr: TextStream
+}
+
+export interface OutputStyle {
+  readonly json: boolean
+  /** colours are wanted; a stream that is no terminal gets none all the same */
+  readonly color: boolean
+}
+
+interface TextStream {
+  readonly isTTY?: boolean
+  write(text: string): unknown
+}
+
+const STATUS_EXIT: Record<ResultStatus, ExitCode> = {
+  ok: EXIT.ok,
+  findings: EXIT.findings,
+  action_required: EXIT.gate,
+  error: EXIT.failed,
+}
+
+function withNewline(text: string): string {
+  return text === '' || text.endsWith('\n') ? text : `${text}\n`
+}
+
+function bigintAsText(_key: string, value: unknown): unknown {
+  return typeof value === 'bigint' ? value.toString() : value
+}

@@ -1,0 +1,82 @@
+import type { PipelineStatus, ServiceStatus, StatusSnapshot } from '../app/status.ts'
+import { type Colors, mark } from '../ui/text.ts'
+import { defineCommand } from './command.ts'
+
+export const status = defineCommand({
+  name: 'status',
+  summary: 'Show where every service stands',
+  examples: ['migrate status', 'migrate status users', 'migrate status --json'],
+  configure: (command) => command.argument('[service]', 'only this service'),
+  async run({ output, loadConfig }, [only]) {
+    const { openApp } = await import('../app/open.ts')
+    const { readStatus } = await import('../app/status.ts')
+    const { serviceOf } = await import('../config/service.ts')
+    const config = await loadConfig()
+    if (only !== undefined) serviceOf(config, only)
+    await using app = openApp(config, 'status')
+    const snapshot = await readStatus(app, only ?? null)
+    const nextSteps = snapshot.services.flatMap(({ service, stage, next }) =>
+      next === null ? [] : [{ cmd: next, why: `${service} is at stage ${stage}` }],
+    )
+    output.result({ schema: 'migrate.status/1', status: 'ok', data: snapshot, nextSteps }, (ansi) =>
+      statusText(snapshot, ansi),
+    )
+  },
+})
+
+function statusText(snapshot: StatusSnapshot, ansi: Colors): string {
+  const routers = snapshot.routers.map(
+    (router) => `  ${router.instance}  version ${router.version}, seen ${router.age.toFixed(1)} s ago`,
+  )
+  return [
+    ansi.bold(snapshot.project),
+    ...snapshot.services.map((service) => serviceText(service, ansi)),
+    ansi.bold('routers'),
+    ...(routers.length === 0 ? ['  none'] : routers),
+  ].join('\n')
+}
+
+function serviceText(service: ServiceStatus, ansi: Colors): string {
+  const lines = [`├ ${ansi.bold(service.service)}  stage ${service.stage}, ${service.percent} % of the reads`]
+  if (service.authority !== null) {
+    const { side, epoch, fenced } = service.authority
+    const writer = side === 'monolith' ? 'the monolith' : 'the service'
+    lines.push(`│   writes    ${writer} (epoch ${epoch})${fenced ? ansi.yellow(', fenced now') : ''}`)
+  }
+  for (const pipeline of service.sync)
+    lines.push(`│   ${pipeline.direction.padEnd(8)}  ${pipelineText(pipeline, ansi)}`)
+  if (service.legs.length > 0) {
+    const counts = service.legs.map(
+      ({ state, verdict, count }) => `${count} ${state}${verdict === null ? '' : ` ${verdict}`}`,
+    )
+    lines.push(`│   legs      ${counts.join(', ')} in 10 min`)
+  }
+  if (service.lastRun !== null) {
+    const { kind, state, seconds, reason } = service.lastRun
+    const took = seconds === null ? '' : ` in ${seconds.toFixed(1)} s`
+    lines.push(`│   last run  ${kind} ${state}${took}${reason ? ` (${reason})` : ''}`)
+  }
+  return lines.join('\n')
+}
+
+function pipelineText(pipeline: PipelineStatus, ansi: Colors): string {
+  const alive = pipeline.alive
+    ? mark('ok', pipeline.state, ansi)
+    : mark('failed', `no worker for ${pipeline.age.toFixed(0)} s`, ansi)
+  const lag = pipeline.lagBytes === null ? 'lag unknown' : `lag ${bytes(pipeline.lagBytes)}`
+  const retained =
+    pipeline.retainedBytes === null ? ansi.red('slot is gone') : `slot keeps ${bytes(pipeline.retainedBytes)}`
+  const foreign = pipeline.foreign === 0 ? '' : ansi.red(`, ${pipeline.foreign} foreign rows`)
+  return `${alive}, ${lag}, ${retained}, ${pipeline.rows} rows${pipeline.hold ? ', held for the grace' : ''}${foreign}`
+}
+
+function bytes(count: number): string {
+  if (count < 1024) return `${count} B`
+  const [value, unit] =
+    count < 1024 ** 2
+      ? [count / 1024, 'KiB']
+      : count < 1024 ** 3
+        ? [count / 1024 ** 2, 'MiB']
+        : [count / 1024 ** 3, 'GiB']
+  return `${value.toFixed(1)} ${unit}`
+}

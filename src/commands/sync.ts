@@ -1,0 +1,71 @@
+import type { Finding } from '../stores/postgres/preflight.ts'
+import { defineCommand } from './command.ts'
+
+export const sync = defineCommand<{ once?: true }>({
+  name: 'sync',
+  summary: "Copy a service's tables out of the monolith and follow every change",
+  examples: ['migrate sync users', 'migrate sync users --once', 'migrate sync users --json'],
+  configure: (command) =>
+    command
+      .argument('<service>', 'name of the service in the configuration')
+      .option('--once', 'apply what was committed before the start, then end'),
+  async run({ signal, output, loadConfig }, [name = ''], { once }) {
+    const { openApp } = await import('../app/open.ts')
+    const { syncService } = await import('../app/sync.ts')
+    await using app = openApp(await loadConfig(), `sync/${name}`)
+    const result = await syncService(app, name, {
+      once: once === true,
+      signal,
+      events: {
+        copied: (table, rows) => output.progress({ event: 'copied', table, rows }, `copied ${table}: ${rows} rows`),
+        following: (direction) => output.progress({ event: 'following', direction }, `following ${direction}`),
+        retrying: (direction, error) =>
+          output.progress(
+            { event: 'retrying', direction, reason: error.message },
+            `${direction}: ${error.message}; trying again`,
+          ),
+      },
+    })
+    if (result.kind === 'refused') {
+      output.result(
+        {
+          schema: 'migrate.sync/1',
+          status: 'findings',
+          data: { service: name, findings: result.findings },
+          issues: result.findings.map(({ check, message, fix }) => ({
+            code: check,
+            severity: 'error',
+            message,
+            hint: fix,
+          })),
+          nextSteps: [{ cmd: `migrate sync ${name}`, why: 'again, when the SQL above has run' }],
+        },
+        (ansi) => findingsText(name, result.findings, ansi.red('✖')),
+      )
+      return
+    }
+    const { slot, position, counters } = result
+    output.result(
+      {
+        schema: 'migrate.sync/1',
+        status: 'ok',
+        data: { service: name, slot, position, counters },
+        nextSteps: [
+          { cmd: `migrate sync ${name}`, why: 'follow on, until ^C' },
+          { cmd: `migrate route set ${name} --percent 25`, why: 'send a quarter of the reads to the service' },
+        ],
+      },
+      (ansi) =>
+        [
+          `${ansi.green('✔')} ${name} holds what the monolith had committed (${counters.forward.rows} row changes applied)`,
+          `  The replication slot ${slot} stays and keeps the monolith's WAL until the next sync. To give it up:`,
+          `    select pg_drop_replication_slot('${slot}');   -- in the monolith's database`,
+        ].join('\n'),
+    )
+  },
+})
+
+function findingsText(name: string, findings: readonly Finding[], cross: string): string {
+  const lines = findings.flatMap(({ check, message, fix }) => [`${cross} ${check}  ${message}`, `    ${fix}`])
+  return [`${name} was not synced, nothing has changed: ${findings.length} finding(s)`, ...lines].join('\n')
+}

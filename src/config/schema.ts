@@ -1,0 +1,129 @@
+import { z } from 'zod'
+import { storeOptions } from '../stores/registry.ts'
+import { postgresUrl } from '../stores/postgres/options.ts'
+import { DEFAULTS } from './defaults.ts'
+import { checkOneOwner, checkPathKeys, checkSlotNames } from './cross-checks.ts'
+
+const NAME_FORM = 'must be 1 to 30 lowercase letters, digits, - or _, beginning with a letter'
+const TABLE_FORM = 'must be a table name, or schema.table'
+const HTTP_FORM = 'is not an http URL, expected http://host:port'
+const STICKY_FORM = 'must be header:NAME, cookie:NAME or path:NAME'
+const PATH_FORM = 'must begin with / and have segments like orders, :id, *, and ** at the end only'
+const ID_FORM = 'must be the name of a field, with dots for a nested one'
+const LISTEN_FORM = 'must be host:port, for example 127.0.0.1:8080'
+
+const name = text(NAME_FORM, /^[a-z][a-z0-9_-]{0,29}$/)
+const tableName = text(TABLE_FORM, /^[^\s.*"\p{Cc}]{1,63}(\.[^\s.*"\p{Cc}]{1,63})?$/u)
+const httpUrl = z.string({ error: HTTP_FORM }).refine(isHttpOrigin, { error: HTTP_FORM })
+
+const tableOptions = z.strictObject({}, { error: 'must be a map of options, or empty' })
+
+const tables = z
+  .union([
+    z
+      .array(tableName, { error: 'must be a list of tables, or a map with options per table' })
+      .min(1, 'must name at least one table'),
+    z.record(tableName, tableOptions.nullable(), {
+      error: 'must be a list of tables, or a map with options per table',
+    }),
+  ])
+  .transform((given) =>
+    Array.isArray(given)
+      ? Object.fromEntries(given.map((table) => [table, {}]))
+      : Object.fromEntries(Object.entries(given).map(([table, options]) => [table, options ?? {}])),
+  )
+
+const route = z.strictObject(
+  {
+    path: text(PATH_FORM, /^(?=\/)(\/([^/*:\s]+|:\w+|\*))*(\/\*\*|\/)?$/).describe(
+      'requests that this service answers: literal segments, `:name` or `*` for one segment, `**` at the end for the rest',
+    ),
+    sticky: z
+      .array(text(STICKY_FORM, /^(header|cookie|path):[\w.-]+$/), { error: 'must be a list' })
+      .min(1, 'must name at least one key')
+      .describe('where the key of a reader is found, first match wins: `header:NAME`, `cookie:NAME` or `path:NAME`'),
+    id: text(ID_FORM, /^\w+(\.\w+)*$/)
+      .default('id')
+      .describe("the field with the new id in the monolith's answer to a create; the service must keep that id"),
+  },
+  { error: 'must be a map with path and sticky' },
+)
+
+const service = z.strictObject(
+  {
+    http: httpUrl.describe('where the service answers'),
+    tables: tables.describe('the tables that move, as a list or as a map with options per table'),
+    routes: z.array(route, { error: 'must be a list' }).default([]).describe('the requests that move'),
+    stores: z
+      .array(storeOptions, { error: 'must be a list' })
+      .min(1, 'must have at least one store')
+      .describe('where its data lives'),
+  },
+  { error: 'must be a map' },
+)
+
+/** `migrate.yaml`. Messages read after the path of the key, and never repeat a value: it may be a secret. */
+export const configSchema = z
+  .strictObject(
+    {
+      project: name.describe('names replication slots and publications; never change it'),
+      monolith: z
+        .strictObject(
+          {
+            database: postgresUrl.describe("the monolith's database, as the role migrate_apply"),
+            http: httpUrl.describe('where the monolith answers'),
+            role: text('must be the name of a role', /^[^\p{Cc}]{1,63}$/u)
+              .optional()
+              .describe('the login role of the monolith itself; it must not be the apply role'),
+          },
+          { error: 'must be a map' },
+        )
+        .describe('the application that is taken apart'),
+      control: z
+        .strictObject(
+          { url: postgresUrl.optional().describe("the control database; default: the monolith's") },
+          { error: 'must be a map' },
+        )
+        .default({})
+        .describe('where stages, audit, leases and journals are kept, in the schema "migrate"'),
+      router: z
+        .strictObject(
+          {
+            listen: text(LISTEN_FORM, /^(\[[\da-f:]+\]|[\w.-]+):\d{1,5}$/i)
+              .transform(address)
+              .prefault(DEFAULTS.listen)
+              .describe('where `migrate route serve` listens'),
+          },
+          { error: 'must be a map' },
+        )
+        .prefault({})
+        .describe('the HTTP router in front of the monolith'),
+      services: z
+        .record(name, service, { error: 'must be a map of services' })
+        .describe('one entry per service, by its name'),
+    },
+    { error: 'must be a map' },
+  )
+  .superRefine((config, context) => {
+    for (const issue of [...checkOneOwner(config), ...checkSlotNames(config), ...checkPathKeys(config)]) {
+      context.addIssue({ code: 'custom', message: issue.message, path: [...issue.path] })
+    }
+  })
+
+export type Config = z.output<typeof configSchema>
+export type ServiceConfig = Config['services'][string]
+
+function text(error: string, form: RegExp) {
+  return z.string({ error }).regex(form, { error })
+}
+
+function isHttpOrigin(url: string): boolean {
+  if (!URL.canParse(url)) return false
+  const { protocol, pathname, search, hash, username } = new URL(url)
+  return /^https?:$/.test(protocol) && pathname === '/' && search + hash + username === ''
+}
+
+function address(listen: string): { host: string; port: number } {
+  const colon = listen.lastIndexOf(':')
+  return { host: listen.slice(0, colon).replace(/^\[|\]$/g, ''), port: Number(listen.slice(colon + 1)) }
+}

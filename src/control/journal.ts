@@ -1,0 +1,70 @@
+import type { Database, Sql } from '../model/sql.ts'
+
+export type RunKind = 'cutover' | 'rollback'
+
+/** A cutover or rollback in the journal. */
+export interface Run {
+  readonly id: number
+  readonly service: string
+  readonly kind: RunKind
+  /** fencing token of the lease under which it began */
+  readonly fencing: number
+  /** epoch of the authority row before its switch */
+  readonly epoch: number
+  readonly state: 'running' | 'done' | 'aborted'
+}
+
+const RUN = `id::float8 as id, service, kind, fencing::float8 as fencing, epoch::float8 as epoch, state`
+
+export async function unfinishedRun(sql: Sql, service: string): Promise<Run | null> {
+  const { rows } = await sql.query<Run>(
+    `select ${RUN} from migrate.run where service = $1 and state = 'running'`,
+    [service],
+  )
+  return rows[0] ?? null
+}
+
+export async function openRun(
+  sql: Sql,
+  run: { service: string; kind: RunKind; fencing: number; epoch: number },
+): Promise<Run> {
+  const { rows } = await sql.query<Run>(
+    `insert into migrate.run (service, kind, fencing, epoch) values ($1, $2, $3, $4) returning ${RUN}`,
+    [run.service, run.kind, run.fencing, run.epoch],
+  )
+  return rows[0] as Run
+}
+
+export async function closeRun(sql: Sql, id: number, state: 'done' | 'aborted', reason: string): Promise<void> {
+  await sql.query(
+    `update migrate.run set state = $2, reason = $3, ended_at = clock_timestamp() where id = $1 and state = 'running'`,
+    [id, state, reason],
+  )
+}
+
+export async function beginStep(sql: Sql, run: number, name: string): Promise<void> {
+  await sql.query(
+    `insert into migrate.step (run, name) values ($1, $2)
+     on conflict (run, name) do update set started_at = clock_timestamp(), done_at = null`,
+    [run, name],
+  )
+}
+
+export async function endStep(sql: Sql, run: number, name: string, data: object): Promise<void> {
+  await sql.query(`update migrate.step set done_at = clock_timestamp(), data = $3 where run = $1 and name = $2`, [
+    run,
+    name,
+    JSON.stringify(data),
+  ])
+}
+
+/** The last run of a service, for `status`. */
+export async function lastRun(database: Database, service: string) {
+  const { rows } = await database.query<Run & { reason: string | null; startedAt: string; seconds: number | null }>(
+    `select ${RUN}, reason, started_at::text as "startedAt",
+       extract(epoch from ended_at - started_at)::float8 as seconds
+     from migrate.run where service = $1 order by id desc limit 1`,
+    [service],
+  )
+  return rows[0] ?? null
+}

@@ -1,0 +1,133 @@
+import { hostname } from 'node:os'
+import { MigrateError } from '../errors.ts'
+import { pause } from '../model/pause.ts'
+import type { Database } from '../model/sql.ts'
+
+/** A lease held by this process. `epoch` is its fencing token: it grows with every new holder. */
+export interface Lease extends AsyncDisposable {
+  readonly name: string
+  readonly epoch: number
+  /** aborted, with TAKEN_OVER as reason, when the lease could not be renewed in time or somebody else has it */
+  readonly lost: AbortSignal
+}
+
+export interface LeaseOptions {
+  readonly name: string
+  /** seconds; default 10, renewed every 3 */
+  readonly seconds?: number
+  /** wait so long for a holder that has stopped renewing, milliseconds; default 15 s */
+  readonly patience?: number
+  readonly signal: AbortSignal
+}
+
+/**
+ * Takes the lease, waiting for a dead holder's to run out. Throws LOCKED (exit 5) when its holder lives.
+ * A holder on this very machine whose process is gone is taken over at once.
+ */
+export async function takeLease(database: Database, options: LeaseOptions): Promise<Lease> {
+  const { name, signal } = options
+  const seconds = options.seconds ?? 10
+  const deadline = performance.now() + (options.patience ?? 15_000)
+  let renewals = 0
+  let last = ''
+  for (;;) {
+    signal.throwIfAborted()
+    const { rows } = await database.query<{ epoch: number }>(
+      `insert into migrate.lease (name, epoch, holder, renewed_at, expires_at)
+       values ($1, 1, $2, clock_timestamp(), clock_timestamp() + $3 * interval '1 second')
+       on conflict (name) do update set epoch = lease.epoch + 1, holder = excluded.holder,
+         renewed_at = excluded.renewed_at, expires_at = excluded.expires_at
+       where lease.expires_at < clock_timestamp() or lease.holder = any($4)
+       returning epoch::float8 as epoch`,
+      [name, holderName(), seconds, await deadHolders(database, name)],
+    )
+    const epoch = rows[0]?.epoch
+    if (epoch !== undefined) return keep(database, name, epoch, seconds)
+    const holder = await readHolder(database, name)
+    if (holder === null) continue
+    if (last !== '' && last !== holder.renewedAt) renewals += 1
+    last = holder.renewedAt
+    // one renewal while we wait proves that the holder lives
+    if (renewals > 0 || performance.now() > deadline) {
+      throw new MigrateError('LOCKED', { what: name, holder: holder.holder, seconds: holder.age.toFixed(1) })
+    }
+    await pause(200, signal)
+  }
+}
+
+function keep(database: Database, name: string, epoch: number, seconds: number): Lease {
+  const lost = new AbortController()
+  let renewed = performance.now()
+  const timer = setInterval(() => void renew(), (seconds * 1000) / 3.4)
+  // the process may not be scheduled for longer than the lease: judge by our own clock before every use
+  const watch = setInterval(() => {
+    if (performance.now() - renewed > seconds * 1000) lose()
+  }, 500)
+  timer.unref()
+  watch.unref()
+
+  function lose(): void {
+    clearInterval(timer)
+    clearInterval(watch)
+    if (!lost.signal.aborted) lost.abort(new MigrateError('TAKEN_OVER', { what: name }))
+  }
+
+  async function renew(): Promise<void> {
+    const started = performance.now()
+    try {
+      const { rowCount } = await database.query(
+        `update migrate.lease set renewed_at = clock_timestamp(), expires_at = clock_timestamp() + $3 * interval '1 second'
+         where name = $1 and epoch = $2 and expires_at > clock_timestamp()`,
+        [name, epoch, seconds],
+      )
+      if (rowCount === 1) renewed = started
+      else lose()
+    } catch (error) {
+      // away for a moment: the watch above ends the lease when this lasts
+      if (!(error instanceof MigrateError)) throw error
+    }
+  }
+
+  return {
+    name,
+    epoch,
+    lost: lost.signal,
+    async [Symbol.asyncDispose]() {
+      clearInterval(timer)
+      clearInterval(watch)
+      // best effort: unreachable now means that it runs out by itself
+      await database
+        .query(`update migrate.lease set expires_at = clock_timestamp() where name = $1 and epoch = $2`, [name, epoch])
+        .catch(() => undefined)
+    },
+  }
+}
+
+async function readHolder(database: Database, name: string) {
+  const { rows } = await database.query<{ holder: string; renewedAt: string; age: number }>(
+    `select holder, renewed_at::text as "renewedAt",
+       extract(epoch from clock_timestamp() - renewed_at)::float8 as age
+     from migrate.lease where name = $1`,
+    [name],
+  )
+  return rows[0] ?? null
+}
+
+/** The present holder, when it is a process of this machine that no longer exists. */
+async function deadHolders(database: Database, name: string): Promise<string[]> {
+  const holder = await readHolder(database, name)
+  if (holder === null) return []
+  const [host, pid] = holder.holder.split('/')
+  if (host !== hostname() || pid === undefined) return []
+  try {
+    process.kill(Number(pid), 0)
+    return []
+  } catch (error) {
+    // EPERM: it lives and belongs to somebody else
+    return error instanceof Error && 'code' in error && error.code === 'ESRCH' ? [holder.holder] : []
+  }
+}
+
+export function holderName(): string {
+  return `${hostname()}/${process.pid}`
+}

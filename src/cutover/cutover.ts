@@ -1,0 +1,110 @@
+import { MigrateError } from '../errors.ts'
+import { type CutoverStep, planCutover } from './plan.ts'
+import type { RowKey } from './ports.ts'
+import { type Actions, routersIdle, routersObey, type RunContext, runSteps, waitFor } from './run.ts'
+import { verifyAll, verifyTouched } from './verify.ts'
+
+/** Grace of dual-write outside a drain, milliseconds. */
+export const GRACE = 1_000
+const ROUTERS_IDLE = 1_500
+const ROUTERS_OBEY = 12_000
+/** The switch wants this much of the fence left, milliseconds. */
+const SWITCH_RESERVE = 400
+
+/** Runs a cutover from its first step. On an error the caller decides by the authority row (see recover.ts). */
+export async function runCutover(context: RunContext) {
+  return runSteps(planCutover(context.service), cutoverActions(context), context)
+}
+
+/** The steps after the switch, for a run whose process died there. All of them may run twice. */
+export async function finishCutover(context: RunContext) {
+  const tail = planCutover(context.service).filter((step) => step.afterSwitch)
+  return runSteps(tail, cutoverActions(context), context)
+}
+
+/** Takes everything back that a cutover has done before its switch. May run twice. */
+export async function undoCutover(context: RunContext): Promise<void> {
+  const { ports, run } = context
+  await ports.liftFence(run)
+  await ports.discardReverse(run)
+  await ports.setGrace(run, GRACE)
+  await ports.track(run, false)
+  await ports.releaseWrites(run)
+}
+
+function cutoverActions(context: RunContext): Actions<CutoverStep> {
+  const { ports, run, epoch, service, maxWriteOutage } = context
+  let carried: RowKey[] = []
+  let holdEnds = 0
+  let deadline = 0
+  let fence = 0n
+  let tokens: { forward: string; reverse: string } | null = null
+  let version = 0
+  const left = (): number => deadline - SWITCH_RESERVE - performance.now()
+
+  return {
+    async track() {
+      await ports.track(run, true)
+      return {}
+    },
+    async 'verify-all'() {
+      carried = await verifyAll(context, 'forward')
+      return { left: carried.length }
+    },
+    async hold() {
+      const milliseconds = ROUTERS_IDLE + maxWriteOutage
+      holdEnds = performance.now() + milliseconds
+      const held = await ports.holdWrites(run, milliseconds)
+      return routersIdle(context, 'hold', held, ROUTERS_IDLE)
+    },
+    async legs() {
+      await ports.setGrace(run, 0)
+      return waitFor(context, 'legs', ROUTERS_IDLE, async () => ((await ports.openLegs()) === 0 ? {} : null))
+    },
+    async fence() {
+      // a hold that is over lets writes through: they would meet the fence
+      if (performance.now() > holdEnds - maxWriteOutage / 2) {
+        throw new MigrateError('STEP_TIMEOUT', { action: 'cutover', service, step: 'hold', milliseconds: maxWriteOutage })
+      }
+      deadline = performance.now() + maxWriteOutage
+      fence = await ports.takeFence(run, maxWriteOutage)
+      const reverse = await ports.emitToken('service', run, fence.toString())
+      tokens = { forward: `${service} ${run} ${fence}`, reverse }
+      return { fence: fence.toString() }
+    },
+    async drain() {
+      const wanted = tokens
+      return waitFor(context, 'drain', left(), async () => {
+        const [forward, reverse] = await Promise.all([ports.tokenSeen('forward'), ports.tokenSeen('reverse')])
+        return forward === wanted?.forward && reverse === wanted?.reverse ? {} : null
+      })
+    },
+    async 'verify-touched'() {
+      return verifyTouched(context, carried)
+    },
+    async sequences() {
+      return { moved: await ports.moveSequences('service') }
+    },
+    async seal() {
+      await ports.seal('forward', run, epoch + 1)
+      return {}
+    },
+    async switch() {
+      return { epoch: await ports.switchToService(run, fence, epoch) }
+    },
+    async open() {
+      await ports.shut()
+      await ports.setServiceGate(run, epoch + 1, 'open')
+      version = await ports.releaseWrites(run, 'live')
+      return { version }
+    },
+    async routers() {
+      return routersObey(context, 'routers', version, ROUTERS_OBEY)
+    },
+    async finish() {
+      await ports.setGrace(run, GRACE)
+      await ports.track(run, false)
+      return {}
+    },
+  }
+}

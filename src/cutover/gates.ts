@@ -1,0 +1,114 @@
+import type { MovePorts } from './ports.ts'
+
+/** One condition, looked at before anything is touched. */
+export interface Gate {
+  readonly name: string
+  readonly measured: string
+  readonly comparator: '=' | '≤' | '≥'
+  readonly threshold: string
+  readonly ok: boolean
+  /** what to do when it is not met */
+  readonly remedy: string
+}
+
+const WORKER_SILENCE = 5
+const LAG_BYTES = 16 * 1024 * 1024
+const LONG_TRANSACTION = 5
+
+/** All gates of a cutover. Nothing is changed. */
+export async function cutoverGates(service: string, ports: MovePorts): Promise<Gate[]> {
+  const [forward, reverse, routers, keys, long, unarmed, gate] = await Promise.all([
+    workerGates(service, ports, 'forward'),
+    workerGates(service, ports, 'reverse'),
+    routerGates(ports),
+    ports.crossingForeignKeys(),
+    ports.longTransactions(LONG_TRANSACTION),
+    ports.unarmedTables(),
+    ports.serviceGate(),
+  ])
+  return [
+    ...forward,
+    ...reverse,
+    ...routers,
+    count(
+      'crossing foreign keys',
+      keys.map((key) => `${key.name} (${key.from} → ${key.to})`),
+      keys.map((key) => `alter table ${key.from} drop constraint ${key.name};`).join(' '),
+    ),
+    count(`transactions open for ${LONG_TRANSACTION} s`, long, 'Wait for them, or end them.'),
+    count('tables without the gate', unarmed, `Run \`migrate sync ${service}\`: it arms them.`),
+    {
+      name: "gate of the service's database",
+      measured: gate ?? 'none',
+      comparator: '=',
+      threshold: 'legs',
+      ok: gate === 'legs',
+      remedy: `Run \`migrate dual-write ${service}\`.`,
+    },
+  ]
+}
+
+/** All gates of a rollback from `live`. */
+export async function rollbackGates(service: string, ports: MovePorts): Promise<Gate[]> {
+  const [forward, reverse, routers, long] = await Promise.all([
+    workerGates(service, ports, 'forward'),
+    workerGates(service, ports, 'reverse'),
+    routerGates(ports),
+    ports.longTransactions(LONG_TRANSACTION),
+  ])
+  return [
+    ...forward,
+    ...reverse,
+    ...routers,
+    count(`transactions open for ${LONG_TRANSACTION} s`, long, 'Wait for them, or end them.'),
+  ]
+}
+
+async function workerGates(service: string, ports: MovePorts, direction: 'forward' | 'reverse'): Promise<Gate[]> {
+  const worker = await ports.worker(direction)
+  const alive = worker !== null && worker.age <= WORKER_SILENCE && worker.phase === 'streaming'
+  const lag = worker === null ? null : Number((worker.source ?? 0n) - (worker.applied ?? 0n))
+  const remedy = `Run \`migrate sync ${service}\` and leave it running.`
+  return [
+    {
+      name: `${direction} worker heard of`,
+      measured: worker === null ? 'never' : alive ? `${worker.age.toFixed(1)} s ago` : `${worker.age.toFixed(1)} s ago, ${worker.phase}`,
+      comparator: '≤',
+      threshold: `${WORKER_SILENCE} s, streaming`,
+      ok: alive,
+      remedy,
+    },
+    {
+      name: `${direction} lag`,
+      measured: lag === null ? 'unknown' : `${lag} bytes`,
+      comparator: '≤',
+      threshold: `${LAG_BYTES} bytes`,
+      ok: lag !== null && lag <= LAG_BYTES,
+      remedy,
+    },
+  ]
+}
+
+async function routerGates(ports: MovePorts): Promise<Gate[]> {
+  const routers = await ports.routers()
+  const newest = Math.max(0, ...routers.map((router) => router.version))
+  const behind = routers.filter((router) => router.version < newest)
+  return [
+    count(
+      `routers (of ${routers.length}) behind version ${newest}`,
+      behind.map((router) => router.instance),
+      'Restart the routers named, or wait.',
+    ),
+  ]
+}
+
+function count(name: string, found: readonly string[], remedy: string): Gate {
+  return {
+    name,
+    measured: found.length === 0 ? '0' : `${found.length}: ${found.slice(0, 5).join(', ')}`,
+    comparator: '=',
+    threshold: '0',
+    ok: found.length === 0,
+    remedy,
+  }
+}

@@ -1,0 +1,90 @@
+import { MigrateError } from '../errors.ts'
+import type { Direction } from '../model/progress.ts'
+import type { RowKey } from './ports.ts'
+import { type RunContext, waitFor } from './run.ts'
+
+/** So many keys may be left for the time when writes are stopped. */
+const FEW = 200
+const ROUNDS = 6
+/** A grace, a slow machine and some lag. */
+const CATCH_UP = 15_000
+
+/**
+ * One full comparison, then the keys that differed or were touched since, again and again until few are left.
+ * `direction` is the one that carries the changes now. Returns the keys that still have to be looked at when writes
+ * have stopped. Throws DRIFT_FOUND for rows that differ although nobody touches them.
+ */
+export async function verifyAll(context: RunContext, direction: Direction): Promise<RowKey[]> {
+  const { ports, run } = context
+  let suspects = await ports.compareAll()
+  for (let round = 1; ; round++) {
+    // what had changed before the comparison is noted as touched once it has been applied
+    await caughtUp(context, direction)
+    const touched = await ports.takeTouched(run)
+    const untouched = without(suspects, touched)
+    const still = await settle(context, direction, untouched)
+    if (still.drift.length > 0) throw drift(context, still.drift)
+    suspects = union(touched, still.open)
+    if (suspects.length <= FEW || round === ROUNDS) return suspects
+    suspects = await ports.compareKeys(suspects)
+  }
+}
+
+/** With writes stopped and both pipelines drained: any difference is real. */
+export async function verifyTouched(context: RunContext, carried: readonly RowKey[]): Promise<object> {
+  const rows = union(carried, await context.ports.takeTouched(context.run))
+  const different = await context.ports.compareKeys(rows)
+  if (different.length > 0) throw drift(context, different)
+  return { keys: rows.length }
+}
+
+interface Settled {
+  readonly drift: RowKey[]
+  readonly open: RowKey[]
+}
+
+/** Looks again at rows that nobody seems to have touched. */
+async function settle(context: RunContext, direction: Direction, rows: RowKey[]): Promise<Settled> {
+  const { ports, run } = context
+  const different = rows.length === 0 ? [] : await ports.compareKeys(rows)
+  if (different.length === 0) return { drift: [], open: [] }
+  await caughtUp(context, direction)
+  const touched = await ports.takeTouched(run)
+  const drifted = without(different, touched)
+  return { drift: drifted.length === 0 ? [] : await ports.compareKeys(drifted), open: touched }
+}
+
+async function caughtUp(context: RunContext, direction: Direction): Promise<void> {
+  const position = await context.ports.sourcePosition(direction)
+  await waitFor(
+    context,
+    'verify-all',
+    CATCH_UP,
+    async () => {
+      const worker = await context.ports.worker(direction)
+      return worker?.applied != null && worker.applied >= position ? true : null
+    },
+    25,
+  )
+}
+
+function drift(context: RunContext, rows: readonly RowKey[]): MigrateError {
+  return new MigrateError('DRIFT_FOUND', {
+    service: context.service,
+    count: rows.length,
+    tables: [...new Set(rows.map((row) => row.table))].join(', '),
+  })
+}
+
+function union(a: readonly RowKey[], b: readonly RowKey[]): RowKey[] {
+  return [...new Map([...a, ...b].map((row) => [nameOf(row), row])).values()]
+}
+
+function without(a: readonly RowKey[], b: readonly RowKey[]): RowKey[] {
+  const names = new Set(b.map(nameOf))
+  return a.filter((row) => !names.has(nameOf(row)))
+}
+
+function nameOf(row: RowKey): string {
+  return `${row.table} ${JSON.stringify(row.key.map((value) => (Buffer.isBuffer(value) ? value.toString('hex') : value)))}`
+}

@@ -1,0 +1,287 @@
+/** When it makes sense to try again: by itself after a delay, after somebody has acted, or not at all. */
+export type RetryDirective = 'timed' | 'manual' | 'never'
+
+/** Exit codes of the command line; see docs/reference/errors.md. */
+export const EXIT = {
+  ok: 0,
+  failed: 1,
+  usage: 2,
+  findings: 3,
+  gate: 4,
+  locked: 5,
+  timeout: 6,
+  unavailable: 7,
+  integrity: 8,
+  interrupted: 130,
+  terminated: 143,
+} as const
+export type ExitCode = (typeof EXIT)[keyof typeof EXIT]
+
+export interface CatalogueEntry {
+  /** what happened; `{name}` is filled from the context */
+  readonly message: string
+  /** what to do, with the exact command or SQL */
+  readonly hint: string
+  readonly retry: RetryDirective
+  readonly exit: ExitCode
+}
+
+/** Every error this program can show. docs/reference/errors.md is kept equal to it by a test. */
+export const CATALOGUE = {
+  INTERNAL: {
+    message: 'something unexpected happened: {reason}',
+    hint: 'This is a defect of migrate. Run the command again with -v and report what it prints.',
+    retry: 'manual',
+    exit: EXIT.failed,
+  },
+  USAGE: {
+    message: '{reason}',
+    hint: 'Run `{command} --help`.',
+    retry: 'never',
+    exit: EXIT.usage,
+  },
+  NODE_TOO_OLD: {
+    message: 'Node.js {found} is too old',
+    hint: 'Use Node.js 22.19 or newer.',
+    retry: 'never',
+    exit: EXIT.usage,
+  },
+  CONFIG_MISSING: {
+    message: 'there is no configuration file at {path}',
+    hint: 'Write one (an annotated example is fixtures/config/shop.yaml), or name it with --config PATH.',
+    retry: 'manual',
+    exit: EXIT.usage,
+  },
+  CONFIG_SYNTAX: {
+    message: '{at}: {reason}',
+    hint: 'Correct the YAML at that place.',
+    retry: 'manual',
+    exit: EXIT.usage,
+  },
+  CONFIG_UNKNOWN_KEY: {
+    message: '{at}: unknown key "{key}" in {section}{suggestion}',
+    hint: 'Allowed here: {allowed}.',
+    retry: 'manual',
+    exit: EXIT.usage,
+  },
+  CONFIG_INVALID: {
+    message: '{at}: {path} {reason}',
+    hint: 'Correct the value; docs/reference/config.md describes every key.',
+    retry: 'manual',
+    exit: EXIT.usage,
+  },
+  CONFIG_VARIABLE_UNSET: {
+    message: '{at}: the environment variable {variable} is not set',
+    hint: 'Export it, name a file with --env-file FILE, or give a default: ${{variable}:-value}.',
+    retry: 'manual',
+    exit: EXIT.usage,
+  },
+  CONFIG_FILE_UNREADABLE: {
+    message: '{at}: the file {file} cannot be read ({reason})',
+    hint: 'Check the path and the permissions.',
+    retry: 'manual',
+    exit: EXIT.usage,
+  },
+  SERVICE_UNKNOWN: {
+    message: 'there is no service "{service}" in the configuration{suggestion}',
+    hint: 'Services: {known}.',
+    retry: 'never',
+    exit: EXIT.usage,
+  },
+  PERCENT_INVALID: {
+    message: '{value} is not a percentage',
+    hint: 'Give a number from 0 to 100, for example --percent 25.',
+    retry: 'never',
+    exit: EXIT.usage,
+  },
+  STAGE_ILLEGAL: {
+    message: '{service} cannot go from stage {from} to {to}',
+    hint: 'From {from} it can go to: {legal}. Next: `migrate {next}`.',
+    retry: 'manual',
+    exit: EXIT.gate,
+  },
+  DATABASE_UNREACHABLE: {
+    message: 'cannot connect to the {role} database at {address}: {reason}',
+    hint: 'Check that the server is up, and host, port, user and password in the configuration.',
+    retry: 'timed',
+    exit: EXIT.unavailable,
+  },
+  DATABASE_LOGIN: {
+    message: 'the {role} database at {address} refuses the login: {reason}',
+    hint: 'Check user, password and database name in the configuration.',
+    retry: 'manual',
+    exit: EXIT.unavailable,
+  },
+  DATABASE_PERMISSION: {
+    message: 'the {role} database refuses: {reason}',
+    hint: 'Grant the apply role what it needs; docs/how-to/roles.md has the SQL.',
+    retry: 'manual',
+    exit: EXIT.findings,
+  },
+  DATABASE_STATEMENT: {
+    message: 'the {role} database answered {sqlstate}: {reason}',
+    hint: 'See the message of the server; run with -v for the statement.',
+    retry: 'manual',
+    exit: EXIT.failed,
+  },
+  CHECK_FAILED: {
+    message: '{service} is not ready to be synced: {count} finding(s)',
+    hint: 'Run the SQL printed with each finding, then the command again.',
+    retry: 'manual',
+    exit: EXIT.findings,
+  },
+  SYNC_INCOMPLETE: {
+    message: 'the last copy of {service} did not finish and its slot {slot} is held by another session',
+    hint: 'Wait until that session ends, then run `migrate sync {service}` again.',
+    retry: 'timed',
+    exit: EXIT.locked,
+  },
+  SLOT_LOST: {
+    message: 'the replication slot {slot} is gone or invalid; changes since {position} may be missing in {service}',
+    hint: "Nothing was overwritten. Drop the copied tables' rows and the checkpoint, then sync again from the start.",
+    retry: 'never',
+    exit: EXIT.integrity,
+  },
+  SERVER_CHANGED: {
+    message:
+      'the {role} database is another server than the one {service} was copied from (system identifier {found}, expected {expected})',
+    hint: 'Point the configuration back to the old server, or start the service again from an empty database.',
+    retry: 'never',
+    exit: EXIT.integrity,
+  },
+  STREAM_MALFORMED: {
+    message: 'the replication stream has a message that the protocol does not know: {reason}',
+    hint: 'Nothing was applied from it. Report it with the version of the server.',
+    retry: 'never',
+    exit: EXIT.integrity,
+  },
+  ROW_MISSING: {
+    message: 'a change of {table} found no row to change in the {role} database',
+    hint: 'Somebody else has written to the copy. Compare both sides before going on.',
+    retry: 'never',
+    exit: EXIT.integrity,
+  },
+  TARGET_SCHEMA: {
+    message: 'the table {table} of {service} differs from the monolith: {difference}',
+    hint: "Change the service's table so that every column of the monolith exists with the same type.",
+    retry: 'manual',
+    exit: EXIT.findings,
+  },
+  TARGET_NOT_EMPTY: {
+    message: 'the table {table} of {service} already has rows, and no checkpoint says where they come from',
+    hint: "Empty the table (`truncate {table} cascade` in the service's database), then run `migrate sync {service}` again.",
+    retry: 'manual',
+    exit: EXIT.gate,
+  },
+  TAKEN_OVER: {
+    message: 'another run has taken over {what}',
+    hint: 'Nothing to do: the other run goes on. `migrate status` shows it.',
+    retry: 'never',
+    exit: EXIT.locked,
+  },
+  LOCKED: {
+    message: '{what} is being worked on by {holder} (renewed {seconds} s ago)',
+    hint: 'Wait for it, or stop that process: its lease ends by itself within 10 s.',
+    retry: 'timed',
+    exit: EXIT.locked,
+  },
+  WORKER_MISSING: {
+    message: 'no sync worker of {service} is running',
+    hint: 'Start one in another terminal: `migrate sync {service}`.',
+    retry: 'manual',
+    exit: EXIT.gate,
+  },
+  GATE_FAILED: {
+    message: '{action} of {service} was not started, nothing has changed: {failed}',
+    hint: '{remedy}',
+    retry: 'manual',
+    exit: EXIT.gate,
+  },
+  FENCE_BUSY: {
+    message: 'the fence of {service} was not taken, nothing has changed: {blockers}',
+    hint: 'Wait for the transactions named, or end them, then run the command again.',
+    retry: 'manual',
+    exit: EXIT.timeout,
+  },
+  STEP_TIMEOUT: {
+    message: '{action} of {service} gave up in step "{step}" after {milliseconds} ms and put everything back',
+    hint: 'Writes go on as before. `migrate status` shows what is slow; then run the command again.',
+    retry: 'manual',
+    exit: EXIT.timeout,
+  },
+  DRIFT_FOUND: {
+    message: '{count} row(s) of {service} differ between monolith and service',
+    hint: 'Nothing has been switched. Look at the keys named, then run `migrate sync {service}` until they agree.',
+    retry: 'manual',
+    exit: EXIT.findings,
+  },
+  SWITCH_REFUSED: {
+    message: 'the switch of {service} was refused: {reason}; everything was put back',
+    hint: 'Writes go on as before. Run the command again.',
+    retry: 'manual',
+    exit: EXIT.timeout,
+  },
+  CONTROL_OUTDATED: {
+    message: 'the control schema is version {found}, this program needs {expected}',
+    hint: 'Use the newer version of migrate.',
+    retry: 'never',
+    exit: EXIT.usage,
+  },
+  PORT_IN_USE: {
+    message: 'cannot listen on {address}: {reason}',
+    hint: 'Stop the process that uses it, or choose another with --listen HOST:PORT.',
+    retry: 'manual',
+    exit: EXIT.failed,
+  },
+  SERVER_UNAVAILABLE: {
+    message: 'the embedded {server} did not start: {reason}',
+    hint: 'See {log}.',
+    retry: 'manual',
+    exit: EXIT.unavailable,
+  },
+  VERDICT_WRONG: {
+    message: 'the demo ended with a wrong verdict: {reason}',
+    hint: 'Run it again with --keep and look at the ledger it names.',
+    retry: 'never',
+    exit: EXIT.integrity,
+  },
+} as const satisfies Record<string, CatalogueEntry>
+
+export type ErrorCode = keyof typeof CATALOGUE
+export type ErrorContext = Readonly<Record<string, string | number>>
+
+/** The one error class. The context may name tables, services, slots; never row values or secrets. */
+export class MigrateError extends Error {
+  override readonly name = 'MigrateError'
+  readonly code: ErrorCode
+  readonly context: ErrorContext
+
+  constructor(code: ErrorCode, context: ErrorContext = {}, options?: { cause?: unknown }) {
+    super(fill(CATALOGUE[code].message, context), options)
+    this.code = code
+    this.context = context
+  }
+
+  get hint(): string {
+    return fill(CATALOGUE[this.code].hint, this.context)
+  }
+
+  get retry(): RetryDirective {
+    return CATALOGUE[this.code].retry
+  }
+
+  get exit(): ExitCode {
+    return CATALOGUE[this.code].exit
+  }
+}
+
+/** Anything thrown, as a MigrateError; a stranger becomes INTERNAL. */
+export function asMigrateError(error: unknown): MigrateError {
+  if (error instanceof MigrateError) return error
+  const reason = error instanceof Error ? error.message : String(error)
+  return new MigrateError('INTERNAL', { reason }, { cause: error })
+}
+
+function fill(template: string, context: ErrorContext): string {
+  return template.replace(/\{(\w+)\}/g, (whole, name: string) => (name in context ? String(context[name]) : whole))
+}

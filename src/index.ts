@@ -1,0 +1,2 @@
+export { type Answer, idempotent, type LegRequest, type TransactionClient } from './dualwrite/idempotent.ts'
+export { MigrateError } from './errors.ts'

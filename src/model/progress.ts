@@ -1,0 +1,38 @@
+import type { Lsn } from './lsn.ts'
+
+/** forward: monolith → service; reverse: service → monolith. */
+export type Direction = 'forward' | 'reverse'
+
+export type PipelineState = 'apply' | 'discard' | 'sealed'
+
+/** Where one pipeline stands, as its worker says. */
+export interface Progress {
+  readonly service: string
+  readonly direction: Direction
+  /** host/pid */
+  readonly worker: string
+  /** fencing token of the worker's lease */
+  readonly epoch: number
+  readonly phase: 'copying' | 'streaming' | 'stopped'
+  readonly state: PipelineState
+  /** durable in the target up to here, idle progress included */
+  readonly applied: Lsn | null
+  /** end of the source's log when last asked */
+  readonly source: Lsn | null
+  readonly hold: boolean
+  readonly counters: SyncCounters
+}
+
+export interface SyncCounters {
+  transactions: number
+  /** row changes written to the target */
+  rows: number
+  /** second legs that the sink revoked */
+  revoked: number
+  /** rows that were already right when their held change came (dual-write) */
+  verified: number
+  /** rows that had to be put right (dual-write) */
+  repaired: number
+  /** row changes by somebody who should not write there */
+  foreign: number
+}

@@ -1,0 +1,29 @@
+import type { ServicePolicy } from '../model/policy.ts'
+import { STAGE_RULES } from '../model/stage.ts'
+
+/** Where a write of a service goes. */
+export type WriteTarget =
+  | { readonly to: 'monolith'; readonly leg: boolean; readonly epoch: number }
+  | { readonly to: 'service'; readonly epoch: number }
+  | { readonly to: 'hold'; readonly why: 'hold' | 'fence' | 'between' | 'laggards' }
+
+/**
+ * Decides where a write goes. `settled` = since the authority got this epoch, every live router was seen to obey the
+ * stage that goes with it; before that, another router could still read from the side that lacks this write.
+ */
+export function writeTarget(policy: ServicePolicy, settled: boolean): WriteTarget {
+  const { authority, stage } = policy
+  if (policy.hold !== null && !policy.hold.over) return HOLD
+  // After a switch the monolith's fence stays shut for good, so it says nothing about writes of the service.
+  if (authority.side === 'monolith' && policy.fence === 'closed') return FENCE
+  // The run is between its switch and its release.
+  if (STAGE_RULES[stage].authority !== authority.side) return BETWEEN
+  if (!settled) return LAGGARDS
+  if (authority.side === 'service') return { to: 'service', epoch: authority.epoch }
+  return { to: 'monolith', leg: stage === 'dual-write' && policy.legs, epoch: authority.epoch }
+}
+
+const HOLD = { to: 'hold', why: 'hold' } as const
+const FENCE = { to: 'hold', why: 'fence' } as const
+const BETWEEN = { to: 'hold', why: 'between' } as const
+const LAGGARDS = { to: 'hold', why: 'laggards' } as const

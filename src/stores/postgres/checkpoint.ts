@@ -1,0 +1,82 @@
+import { MigrateError } from '../../errors.ts'
+import { asLsn, formatLsn, type Lsn } from '../../model/lsn.ts'
+import type { PipelineState } from '../../model/progress.ts'
+import type { Sql } from '../../model/sql.ts'
+import type { Checkpoint } from '../../sync/ports.ts'
+
+export const CHECKPOINT_CHANNEL = 'migrate_checkpoint'
+
+interface CheckpointRow {
+  readonly epoch: number
+  readonly state: PipelineState
+  readonly at: string
+  readonly hold: boolean
+  readonly graceMs: number
+  readonly tracking: number | null
+  readonly authorityEpoch: number | null
+  readonly token: string | null
+  readonly sourceSystem: string
+}
+
+const COLUMNS = `epoch::float8 as epoch, state, (commit_lsn - '0/0')::text as at, hold, grace_ms as "graceMs",
+  tracking::float8 as tracking, authority_epoch::float8 as "authorityEpoch", token, source_system as "sourceSystem"`
+
+/** The checkpoint row of a pipeline; null when it was never started. */
+export async function readCheckpoint(
+  sql: Sql,
+  pipeline: string,
+): Promise<(Checkpoint & { sourceSystem: string }) | null> {
+  const { rows } = await sql.query<CheckpointRow>(
+    `select ${COLUMNS} from migrate.checkpoint where pipeline = $1`,
+    [pipeline],
+  )
+  const row = rows[0]
+  return row === undefined ? null : { ...row, commitLsn: asLsn(BigInt(row.at)) }
+}
+
+export async function createCheckpoint(
+  sql: Sql,
+  row: { pipeline: string; state: PipelineState; at: Lsn; sourceSystem: string },
+): Promise<void> {
+  await sql.query(
+    `insert into migrate.checkpoint (pipeline, epoch, state, commit_lsn, source_system) values ($1, 0, $2, $3, $4)`,
+    [row.pipeline, row.state, formatLsn(row.at), row.sourceSystem],
+  )
+}
+
+/** What the authority row says when a sealed pipeline is claimed. */
+export type SealedAnswer = { readonly state: 'apply' | 'discard'; readonly authorityEpoch: number | null } | 'wait'
+
+/**
+ * Claims the pipeline for a new worker: sessions of earlier workers are ended and the epoch grows. A sealed one
+ * goes on as `unseal` says; 'wait' returns null and changes nothing.
+ */
+export async function claimCheckpoint(
+  sql: Sql,
+  pipeline: string,
+  unseal: () => Promise<SealedAnswer>,
+): Promise<(Checkpoint & { sourceSystem: string }) | null> {
+  const found = await readCheckpoint(sql, pipeline)
+  if (found === null) throw new MigrateError('INTERNAL', { reason: `no checkpoint of ${pipeline}` })
+  const next =
+    found.state === 'sealed' ? await unseal() : { state: found.state, authorityEpoch: found.authorityEpoch }
+  if (next === 'wait') return null
+  await sql.query(
+    `select pg_terminate_backend(pid) from pg_stat_activity
+     where application_name like $1 || '/%' and pid <> pg_backend_pid() and usename = current_user`,
+    [applicationName(pipeline)],
+  )
+  const { rows } = await sql.query<CheckpointRow>(
+    `update migrate.checkpoint set epoch = epoch + 1, state = $2, authority_epoch = $3
+     where pipeline = $1 and epoch = $4 and state = $5 returning ${COLUMNS}`,
+    [pipeline, next.state, next.authorityEpoch, found.epoch, found.state],
+  )
+  const row = rows[0]
+  if (row === undefined) throw new MigrateError('TAKEN_OVER', { what: `the pipeline ${pipeline}` })
+  return { ...row, commitLsn: asLsn(BigInt(row.at)) }
+}
+
+/** `migrate/<pipeline>`; a worker's sink session adds its epoch. */
+export function applicationName(pipeline: string): string {
+  return `migrate/${pipeline}`.slice(0, 50)
+}

@@ -1,0 +1,16 @@
+import type { Sql } from '../../model/sql.ts'
+
+/** Transactions of clients that have been open for so many seconds, and prepared ones, as text for a person. */
+export async function longTransactions(sql: Sql, seconds: number): Promise<string[]> {
+  const { rows } = await sql.query<{ text: string }>(
+    `select format('pid %s (%s, %s, %s s)', pid, usename, coalesce(nullif(application_name, ''), 'unnamed'),
+         round(extract(epoch from clock_timestamp() - xact_start))) as text
+     from pg_stat_activity
+     where datname = current_database() and backend_type = 'client backend' and pid <> pg_backend_pid()
+       and xact_start < clock_timestamp() - $1 * interval '1 second'
+     union all
+     select format('prepared transaction %s', gid) from pg_prepared_xacts where database = current_database()`,
+    [seconds],
+  )
+  return rows.map((row) => row.text)
+}

@@ -1,0 +1,292 @@
+import type pg from 'pg'
+import { MigrateError } from '../../errors.ts'
+import { NOTE, type Relation, type Row, TextValue, type Transaction } from '../../model/change.ts'
+import { formatLsn } from '../../model/lsn.ts'
+import type { Direction } from '../../model/progress.ts'
+import type { Database } from '../../model/sql.ts'
+import type { Checkpoint, RowWrite, Sink, SinkBatch, SinkResult } from '../../sync/ports.ts'
+import type { TableInfo } from './catalogue.ts'
+import { applicationName, CHECKPOINT_CHANNEL, readCheckpoint } from './checkpoint.ts'
+import { connect } from './database.ts'
+import { quoteTable } from './identifier.ts'
+import { type RowStatement, RowStatements } from './row-statements.ts'
+import { sqlstate, translate } from './translate.ts'
+
+export interface SinkOptions {
+  readonly url: string
+  readonly role: string
+  /** pooled access to the same database */
+  readonly database: Database
+  readonly service: string
+  readonly direction: Direction
+  readonly pipeline: string
+  readonly epoch: number
+  readonly tables: readonly TableInfo[]
+}
+
+/** A leg or anybody else may hold up a converging write for so long, milliseconds; then its session is ended. */
+const PATIENCE = 1_000
+
+/** The PostgreSQL target of a pipeline: rows and checkpoint move in one transaction. */
+export async function openSink(options: SinkOptions): Promise<Sink> {
+  const { client, sql, login } = await connect({
+    url: options.url,
+    role: options.role,
+    applicationName: `${applicationName(options.pipeline)}/${options.epoch}`,
+    statementTimeout: 60_000,
+  })
+  // rows arrive as the source's triggers and foreign keys left them; firing the target's again would change them
+  await sql.query(`set session_replication_role = replica`)
+  // a worker that is frozen must not hold rows for longer than its lease
+  await sql.query(`set idle_in_transaction_session_timeout = '10s'`)
+  const { rows } = await sql.query<{ pid: number }>(`select pg_backend_pid() as pid`)
+  return new PostgresSink(options, client, rows[0]?.pid ?? 0, login)
+}
+
+class PostgresSink implements Sink {
+  readonly #options: SinkOptions
+  readonly #client: pg.Client
+  readonly #pid: number
+  readonly #login: { role: string; address: string }
+  readonly #statements = new Map<Relation, RowStatements>()
+  #listening: AsyncDisposable | null = null
+
+  constructor(options: SinkOptions, client: pg.Client, pid: number, login: { role: string; address: string }) {
+    this.#options = options
+    this.#client = client
+    this.#pid = pid
+    this.#login = login
+  }
+
+  async checkpoint(): Promise<Checkpoint> {
+    const found = await readCheckpoint(this.#options.database, this.#options.pipeline)
+    if (found === null) throw new MigrateError('TAKEN_OVER', { what: `the pipeline ${this.#options.pipeline}` })
+    return found
+  }
+
+  onChange(changed: () => void): void {
+    this.#listening ??= this.#options.database.listen(CHECKPOINT_CHANNEL, changed)
+  }
+
+  keyColumns(relation: Relation): readonly number[] {
+    return this.#of(relation).keyColumns
+  }
+
+  async write(batch: SinkBatch): Promise<SinkResult> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await this.#writeOnce(batch)
+      } catch (error) {
+        await this.#client.query('rollback').catch(() => undefined)
+        // a second leg in between: deadlock or serialization; the whole batch again
+        const again = ['40P01', '40001'].includes(sqlstate(error)) && attempt < 5
+        if (!again) throw translate(error, this.#login)
+      }
+    }
+  }
+
+  async #writeOnce(batch: SinkBatch): Promise<SinkResult> {
+    const { work } = batch
+    if (work.kind === 'none' && batch.touched.length === 0) return this.#move(batch, false)
+    await this.#client.query('begin')
+    const moved = await this.#move(batch, work.kind !== 'none')
+    if (moved.kind !== 'written') {
+      await this.#client.query('rollback')
+      return moved
+    }
+    const allowed = work.kind === 'none' ? 'yes' : await this.#authority(batch.from)
+    if (allowed !== 'yes') {
+      await this.#client.query('rollback')
+      if (allowed === 'wait') return { kind: 'forbidden' }
+      await this.#discard(batch.from)
+      return { kind: 'changed' }
+    }
+    // only where second legs write: in the monolith's database nobody's session is ever ended
+    const legs = this.#options.direction === 'forward' && work.kind !== 'none' && batch.from.hold
+    const watch = legs ? this.#watch(batch.from.graceMs) : null
+    try {
+      const result = await this.#rows(batch)
+      await this.#client.query('commit')
+      return result
+    } finally {
+      clearInterval(watch ?? undefined)
+    }
+  }
+
+  /** Compare-and-set of the checkpoint row; with `mark` also the message by which streams know our own applies. */
+  async #move(batch: SinkBatch, mark: boolean): Promise<SinkResult> {
+    const { pipeline, service, direction } = this.#options
+    const { from, start } = batch
+    const note = `${service} ${direction} ${from.epoch}`
+    const { rowCount } = await this.#client.query({
+      name: mark ? 'move_mark' : 'move',
+      text: `with moved as (
+          update migrate.checkpoint set commit_lsn = $2, token = coalesce($3, token), state = coalesce($4, state),
+            authority_epoch = coalesce($5, authority_epoch), updated_at = clock_timestamp()
+          where pipeline = $1 and epoch = $6 and commit_lsn = $7 and state = $8 and hold = $9 and grace_ms = $10
+            and tracking is not distinct from $11
+          returning 1)
+        select ${mark ? `pg_logical_emit_message(true, '${NOTE.apply}', $12)` : '$12::text'} from moved`,
+      values: [
+        pipeline,
+        formatLsn(batch.to),
+        batch.token,
+        start === null ? null : 'apply',
+        start?.authorityEpoch ?? null,
+        from.epoch,
+        formatLsn(from.commitLsn),
+        from.state,
+        from.hold,
+        from.graceMs,
+        from.tracking,
+        note,
+      ],
+    })
+    return rowCount === 1 ? { kind: 'written', rows: 0, changed: [] } : { kind: 'changed' }
+  }
+
+  /** Reverse only: the authority row of this very database must allow it, for as long as the transaction lasts. */
+  async #authority(from: Checkpoint): Promise<'yes' | 'wait' | 'no'> {
+    if (this.#options.direction === 'forward') return 'yes'
+    const { rows } = await this.#client.query<{ state: string; epoch: string; closed: boolean }>(
+      `select state, epoch, migrate.fence_value(service) > migrate.now_us() as closed
+       from migrate.authority where service = $1 for share`,
+      [this.#options.service],
+    )
+    const found = rows[0]
+    const wanted = from.authorityEpoch ?? -1
+    // another epoch with the authority on this side: a run is under way, rows must not be dropped
+    if (found?.state === 'service') return Number(found.epoch) === wanted ? 'yes' : 'wait'
+    // the switch that the start token announced may still come while its fence is on
+    return Number(found?.epoch) === wanted - 1 && found?.closed === true ? 'wait' : 'no'
+  }
+
+  async #discard(from: Checkpoint): Promise<void> {
+    await this.#client.query(
+      `update migrate.checkpoint set state = 'discard' where pipeline = $1 and epoch = $2 and state = 'apply'`,
+      [this.#options.pipeline, from.epoch],
+    )
+  }
+
+  async #rows(batch: SinkBatch): Promise<SinkResult> {
+    await this.#touch(batch)
+    const { work } = batch
+    if (work.kind === 'none') return { kind: 'written', rows: 0, changed: [] }
+    await this.#revoke(work.revoke)
+    if (work.kind === 'exact') {
+      let rows = 0
+      for (const transaction of work.transactions) rows += await this.#exact(transaction)
+      return { kind: 'written', rows, changed: [] }
+    }
+    const changed: boolean[] = []
+    for (const write of work.writes) changed.push(await this.#converge(write))
+    return { kind: 'written', rows: work.writes.length, changed }
+  }
+
+  async #exact(transaction: Transaction): Promise<number> {
+    for (const change of transaction.changes) {
+      if (change.op === 'truncate') {
+        const tables = change.relations.map((relation) => quoteTable(relation)).join(', ')
+        await this.#client.query(`truncate ${tables}${change.restartIdentity ? ' restart identity' : ''}`)
+        continue
+      }
+      const statements = this.#of(change.relation)
+      if (change.op === 'insert') await this.#one(statements.insert(change.row), change.relation)
+      else if (change.op === 'delete') await this.#one(statements.delete(statements.keyOf(change.old)), change.relation)
+      else {
+        const key = statements.keyOf(change.old ?? change.row)
+        await this.#one(statements.update(key, change.row), change.relation)
+      }
+    }
+    return transaction.changes.length
+  }
+
+  async #one(statement: RowStatement, relation: Relation): Promise<void> {
+    const { rowCount } = await this.#query(statement)
+    if (rowCount !== 1) {
+      throw new MigrateError('ROW_MISSING', { table: `${relation.schema}.${relation.name}`, role: this.#options.role })
+    }
+  }
+
+  /** True when the row was not as it should be. */
+  async #converge(write: RowWrite): Promise<boolean> {
+    const statements = this.#of(write.relation)
+    if (write.op === 'insert') return (await this.#query(statements.upsert(write.row))).rowCount === 1
+    if (write.op === 'delete') return (await this.#query(statements.delete(write.key))).rowCount === 1
+    await this.#one(statements.update(write.key, write.row), write.relation)
+    return false
+  }
+
+  /** Keys first and in order, before any row: a leg that comes later finds its key taken. */
+  async #revoke(keys: readonly string[]): Promise<void> {
+    if (keys.length === 0) return
+    await this.#client.query(
+      `insert into migrate.seen (key, service, by) select k, $2, 'sink' from unnest($1::uuid[]) k order by k
+       on conflict do nothing`,
+      [keys, this.#options.service],
+    )
+  }
+
+  async #touch(batch: SinkBatch): Promise<void> {
+    if (batch.touched.length === 0 || batch.from.tracking === null) return
+    await this.#client.query(
+      `insert into migrate.touched (pipeline, tracking, relation, key)
+       select $1, $2, r, k from unnest($3::text[], $4::jsonb[]) as t(r, k) on conflict do nothing`,
+      [
+        this.#options.pipeline,
+        batch.from.tracking,
+        batch.touched.map(({ relation }) => `${relation.schema}.${relation.name}`),
+        batch.touched.map(({ key }) => JSON.stringify(keyAsJson(key))),
+      ],
+    )
+  }
+
+  /** Ends the sessions that block this one for longer than the grace: legs beyond their deadline. */
+  #watch(graceMs: number): NodeJS.Timeout {
+    const every = graceMs === 0 ? 200 : PATIENCE
+    return setInterval(() => {
+      this.#options.database
+        .query(`select pg_terminate_backend(pid) from unnest(pg_blocking_pids($1)) as pid where pid <> 0`, [this.#pid])
+        // without the right to end them they end by idle_in_transaction_session_timeout
+        .catch(() => undefined)
+    }, every)
+  }
+
+  #query(statement: RowStatement): Promise<pg.QueryResult> {
+    return this.#client.query({ name: statement.name, text: statement.text, values: [...statement.values] })
+  }
+
+  #of(relation: Relation): RowStatements {
+    let found = this.#statements.get(relation)
+    if (found === undefined) {
+      const table = this.#options.tables.find((t) => t.schema === relation.schema && t.name === relation.name)
+      if (table === undefined) {
+        const name = `${relation.schema}.${relation.name}`
+        throw new MigrateError('TARGET_SCHEMA', { table: name, service: this.#options.service, difference: 'it is not there' })
+      }
+      found = new RowStatements(relation, table, `s${this.#statements.size}`)
+      this.#statements.set(relation, found)
+    }
+    return found
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#listening?.[Symbol.asyncDispose]()
+    await this.#client.end().catch(() => undefined)
+  }
+}
+
+/** Key values as they came over the wire: `b` + hex of the binary form, `t` + text. */
+export function keyAsJson(key: Row): (string | null)[] {
+  return key.map((value) => {
+    if (value instanceof TextValue) return `t${value.bytes.toString('utf8')}`
+    return Buffer.isBuffer(value) ? `b${value.toString('hex')}` : null
+  })
+}
+
+export function keyFromJson(key: readonly (string | null)[]): (Buffer | string | null)[] {
+  return key.map((value) => {
+    if (value === null) return null
+    return value.startsWith('t') ? value.slice(1) : Buffer.from(value.slice(1), 'hex')
+  })
+}

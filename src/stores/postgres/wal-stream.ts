@@ -1,0 +1,175 @@
+import { LogicalReplicationService, PgoutputPlugin } from 'pg-logical-replication'
+import type pg from 'pg'
+import { asLsn, formatLsn, type Lsn, ZERO_LSN } from '../../model/lsn.ts'
+import type { Frame, WalStream } from '../../sync/ports.ts'
+import { clientConfig, type DatabaseOptions } from './database.ts'
+import { quote, quoteLiteral } from './identifier.ts'
+import { parseLogin } from './login.ts'
+import { translate } from './translate.ts'
+
+export interface WalStreamOptions extends DatabaseOptions {
+  readonly slot: string
+  readonly publication: string
+  readonly from: Lsn
+  /** pg_settings.server_version_num of the source */
+  readonly serverVersion: number
+  /** wal_sender_timeout of the source in milliseconds, 0 = none */
+  readonly walSenderTimeout: number
+}
+
+/** Bytes that may wait unread before the socket is paused, and the level at which it goes on. */
+const HIGH_WATER = 64 * 1024 * 1024
+const LOW_WATER = 32 * 1024 * 1024
+
+/**
+ * Follows a slot. pg-logical-replication opens and closes the connection; frames and acknowledgements are ours,
+ * because the library acknowledges one byte too far and what it has merely received (both lose data).
+ */
+export async function openWalStream(options: WalStreamOptions): Promise<WalStream> {
+  const login = parseLogin(options.url, options.role)
+  // the library adds replication=database by itself
+  const service = new LogicalReplicationService(clientConfig(login, { ...options, statementTimeout: 0 }), {
+    acknowledge: { auto: false, timeoutSeconds: 0 },
+  })
+  const plugin = new FramePlugin(options)
+  // a stream that is closed while it still opens would leave its connection behind
+  const started = new Promise<void>((resolve) => service.once('start', resolve))
+  const ended = service.subscribe(plugin, options.slot, formatLsn(options.from)).then(
+    () => plugin.end(null),
+    (error: unknown) => plugin.end(translate(error, login)),
+  )
+  service.on('error', (error: Error) => plugin.end(translate(error, login)))
+
+  await Promise.race([started, ended])
+  plugin.throwIfFailed()
+
+  // The server drops a client that is silent for wal_sender_timeout; a third of it survives a lost packet.
+  const beat = options.walSenderTimeout === 0 ? 15_000 : Math.min(options.walSenderTimeout / 3, 15_000)
+  const timer = setInterval(() => plugin.status(false), beat)
+  timer.unref()
+
+  return {
+    frames: () => plugin.frames(),
+    acknowledge: (lsn) => plugin.acknowledge(lsn),
+    askPosition: () => plugin.status(true),
+    async [Symbol.asyncDispose]() {
+      clearInterval(timer)
+      plugin.end(null)
+      await service.destroy()
+      await ended
+    },
+  }
+}
+
+interface CopyConnection {
+  on(event: 'copyData', listener: (message: { chunk: Buffer }) => void): void
+  removeAllListeners(event: 'copyData'): void
+  sendCopyFromChunk(chunk: Buffer): void
+  readonly stream: { pause(): void; resume(): void }
+}
+
+class FramePlugin extends PgoutputPlugin {
+  readonly #options: WalStreamOptions
+  #connection: CopyConnection | null = null
+  #queue: Frame[] = []
+  #bytes = 0
+  #paused = false
+  #ended: { error: Error | null } | null = null
+  #wake: (() => void) | null = null
+  #flushed: Lsn = ZERO_LSN
+
+  constructor(options: WalStreamOptions) {
+    super({ protoVersion: 1, publicationNames: [options.publication] })
+    this.#options = options
+  }
+
+  // subscribe() calls this with the open connection, after it has attached its own handler
+  override async start(client: pg.Client, slot: string, from: string): Promise<void> {
+    const connection = (client as unknown as { connection: CopyConnection }).connection
+    connection.removeAllListeners('copyData')
+    connection.on('copyData', ({ chunk }) => this.#receive(chunk))
+    this.#connection = connection
+    const version = this.#options.serverVersion
+    const settings = [
+      `proto_version '${version >= 160_000 ? 4 : version >= 150_000 ? 3 : 2}'`,
+      `publication_names ${quoteLiteral(quote(this.#options.publication))}`,
+      `binary 'true'`,
+      `messages 'true'`,
+    ]
+    await client.query(`START_REPLICATION SLOT ${quote(slot)} LOGICAL ${from} (${settings.join(', ')})`)
+  }
+
+  acknowledge(lsn: Lsn): void {
+    if (lsn > this.#flushed) this.#flushed = lsn
+    this.status(false)
+  }
+
+  /** Sends a standby status update; `reply` asks the server for its own position. */
+  status(reply: boolean): void {
+    if (this.#connection === null || this.#ended !== null) return
+    const message = Buffer.alloc(34)
+    message[0] = 0x72 // 'r'
+    message.writeBigUInt64BE(this.#flushed, 1)
+    message.writeBigUInt64BE(this.#flushed, 9)
+    message.writeBigUInt64BE(this.#flushed, 17)
+    // microseconds since 2000-01-01
+    message.writeBigInt64BE((BigInt(Date.now()) - 946_684_800_000n) * 1000n, 25)
+    message[33] = reply ? 1 : 0
+    this.#connection.sendCopyFromChunk(message)
+  }
+
+  end(error: Error | null): void {
+    this.#ended ??= { error }
+    this.#wake?.()
+  }
+
+  throwIfFailed(): void {
+    if (this.#ended !== null && this.#ended.error !== null) throw this.#ended.error
+  }
+
+  async *frames(): AsyncGenerator<readonly Frame[]> {
+    for (;;) {
+      if (this.#queue.length > 0) {
+        const frames = this.#queue
+        const bytes = this.#bytes
+        this.#queue = []
+        yield frames
+        this.#release(bytes)
+      } else if (this.#ended !== null) {
+        if (this.#ended.error !== null) throw this.#ended.error
+        return
+      } else {
+        await new Promise<void>((resolve) => {
+          this.#wake = resolve
+        })
+        this.#wake = null
+      }
+    }
+  }
+
+  #receive(chunk: Buffer): void {
+    const kind = chunk[0]
+    if (kind === 0x77) {
+      // 'w': start, end, time, then the message; the driver reuses its buffer, so what is kept is copied
+      this.#queue.push({ kind: 'message', bytes: Buffer.from(chunk.subarray(25)) })
+      this.#bytes += chunk.length
+      if (this.#bytes > HIGH_WATER && !this.#paused) {
+        this.#paused = true
+        this.#connection?.stream.pause()
+      }
+    } else if (kind === 0x6b) {
+      // 'k': the server's position, its clock, does it want an answer
+      this.#queue.push({ kind: 'keepalive', walEnd: asLsn(chunk.readBigUInt64BE(1)) })
+      if (chunk[17] === 1) this.status(false)
+    }
+    this.#wake?.()
+  }
+
+  #release(bytes: number): void {
+    this.#bytes -= bytes
+    if (this.#paused && this.#bytes < LOW_WATER) {
+      this.#paused = false
+      this.#connection?.stream.resume()
+    }
+  }
+}

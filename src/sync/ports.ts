@@ -1,0 +1,97 @@
+import type { Row, Relation, Transaction } from '../model/change.ts'
+import type { Lsn } from '../model/lsn.ts'
+import type { PipelineState } from '../model/progress.ts'
+
+/** What comes from the source's replication connection, in order. */
+export type Frame =
+  | { readonly kind: 'message'; readonly bytes: Buffer }
+  /** everything before this position has been sent */
+  | { readonly kind: 'keepalive'; readonly walEnd: Lsn }
+
+/** An open replication connection. It stays alive by itself, whatever its reader does. */
+export interface WalStream extends AsyncDisposable {
+  /** Frames as they come; not pulling is the back-pressure. Ends or throws with the connection. */
+  frames(): AsyncIterable<readonly Frame[]>
+  /** Lets the source forget everything up to exactly here. Only for what is durable in the target. */
+  acknowledge(lsn: Lsn): void
+  /** Asks the server for a keepalive with its position. */
+  askPosition(): void
+}
+
+/** The target's checkpoint row: where the pipeline stands and how it has to go on. */
+export interface Checkpoint {
+  readonly epoch: number
+  readonly state: PipelineState
+  readonly commitLsn: Lsn
+  readonly hold: boolean
+  readonly graceMs: number
+  readonly tracking: number | null
+  readonly authorityEpoch: number | null
+  readonly token: string | null
+}
+
+/** A row change to write, with how. */
+export interface RowWrite {
+  readonly relation: Relation
+  readonly op: 'insert' | 'update' | 'delete'
+  /** the key to find the row by; the new key of an insert */
+  readonly key: Row
+  /** the new values; empty for a delete */
+  readonly row: Row
+}
+
+export interface SinkBatch {
+  /** the checkpoint as the pipeline knows it; anything else in the target = nothing is written */
+  readonly from: Checkpoint
+  readonly to: Lsn
+  readonly work: SinkWork
+  /** keys of all rows that the batch speaks of, for `tracking` */
+  readonly touched: readonly { readonly relation: Relation; readonly key: Row }[]
+  readonly token: string | null
+  /** the pipeline's state from here on, when a start token went by */
+  readonly start: { readonly authorityEpoch: number } | null
+}
+
+export type SinkWork =
+  /** nothing but the position */
+  | { readonly kind: 'none' }
+  /** whole transactions in source order; every update and delete must find its row */
+  | { readonly kind: 'exact'; readonly revoke: readonly string[]; readonly transactions: readonly Transaction[] }
+  /** dual-write: revoke these legs, then make these rows equal to the monolith's */
+  | { readonly kind: 'converge'; readonly revoke: readonly string[]; readonly writes: readonly RowWrite[] }
+
+export type SinkResult =
+  | { readonly kind: 'written'; readonly rows: number; readonly changed: readonly boolean[] }
+  /** the checkpoint row asks for something else now (hold, tracking, sealed …): read it and go on */
+  | { readonly kind: 'changed' }
+  /** the authority row does not allow this pipeline's writes */
+  | { readonly kind: 'forbidden' }
+
+/** The target of a pipeline. `write` resolved = data and checkpoint are durable. Throws TAKEN_OVER. */
+export interface Sink extends AsyncDisposable {
+  checkpoint(): Promise<Checkpoint>
+  /** indexes of the columns of the relation that make the target's primary key */
+  keyColumns(relation: Relation): readonly number[]
+  write(batch: SinkBatch): Promise<SinkResult>
+  /** Calls back when somebody has changed the checkpoint row (may miss some: look every second besides). */
+  onChange(changed: () => void): void
+}
+
+/** What the pipeline asks of the control database. */
+export interface PipelineControl {
+  /** open legs of the service, opened at least so many milliseconds ago */
+  openLegs(olderThan: number): Promise<string[]>
+  legsRevoked(keys: readonly string[]): Promise<void>
+  /** never throws: what cannot be told now is told with the next call */
+  publish(report: PipelineReport): Promise<void>
+}
+
+export interface PipelineReport {
+  readonly phase: 'copying' | 'streaming' | 'stopped'
+  readonly state: PipelineState
+  readonly applied: Lsn | null
+  readonly source: Lsn | null
+  readonly hold: boolean
+  /** data has been applied since the last report, so routers want to know */
+  readonly news: boolean
+}

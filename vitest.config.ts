@@ -1,0 +1,50 @@
+import { join } from 'node:path'
+import { defineConfig } from 'vitest/config'
+
+const INT = '**/*.int.test.ts'
+const E2E = 'test/e2e/**/*.e2e.test.ts'
+const NEVER = ['**/node_modules/**', 'dist/**']
+
+export default defineConfig({
+  // The services import the package by its name, as a user's would; the tests run it from source.
+  resolve: { alias: { 'monolith-migrate': join(import.meta.dirname, 'src/index.ts') } },
+  test: {
+    environment: 'node',
+    teardownTimeout: 30_000,
+    // One group after the other: tests with time limits do not share the cores with the rest.
+    projects: [
+      {
+        extends: true,
+        test: {
+          name: 'unit',
+          include: ['src/**/*.test.ts', 'fixtures/**/*.test.ts', 'test/architecture.test.ts'],
+          exclude: [...NEVER, INT, E2E],
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'int',
+          sequence: { groupOrder: 1 },
+          include: [INT],
+          exclude: NEVER,
+          maxWorkers: 2,
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'e2e',
+          sequence: { groupOrder: 2 },
+          include: [E2E],
+          exclude: NEVER,
+          fileParallelism: false,
+          testTimeout: 300_000,
+          hookTimeout: 120_000,
+        },
+      },
+    ],
+  },
+})
