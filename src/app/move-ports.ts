@@ -20,7 +20,13 @@ import {
   switchBack,
   takeFence,
 } from '../stores/postgres/fence.ts'
-import { changePipeline, clearTouched, emitToken, sealPipeline, takeTouched } from '../stores/postgres/pipeline-control.ts'
+import {
+  changePipeline,
+  clearTouched,
+  emitToken,
+  sealPipeline,
+  takeTouched,
+} from '../stores/postgres/pipeline-control.ts'
 import { moveSequences } from '../stores/postgres/sequences.ts'
 import { readServiceGate, setServiceGate } from '../stores/postgres/service-gate.ts'
 import { longTransactions } from '../stores/postgres/sessions.ts'

@@ -39,7 +39,10 @@ export interface MoveResult {
 export async function moveService(app: App, name: string, kind: RunKind, options: MoveOptions): Promise<MoveResult> {
   serviceOf(app.config, name)
   await installControl(app)
-  await using lease = await takeLease(app.control, { name: namesOf(app.config, name).moveLease, signal: options.signal })
+  await using lease = await takeLease(app.control, {
+    name: namesOf(app.config, name).moveLease,
+    signal: options.signal,
+  })
   const signal = AbortSignal.any([options.signal, lease.lost])
   const ports = await movePorts(app, name, kind, signal)
   const contextOf = (run: Run): RunContext => ({
@@ -60,7 +63,10 @@ export async function moveService(app: App, name: string, kind: RunKind, options
 
   const left = await unfinishedRun(app.control, name)
   if (left !== null) {
-    const outcome = await settleRun(contextOf(left), new MigrateError('TAKEN_OVER', { what: `the ${left.kind} of ${name}` }))
+    const outcome = await settleRun(
+      contextOf(left),
+      new MigrateError('TAKEN_OVER', { what: `the ${left.kind} of ${name}` }),
+    )
     await closeRun(app.control, left.id, outcome.state, 'ended by a later run')
     options.events.onRecovered(left.kind, outcome.state)
     if (outcome.state === 'done' && left.kind === kind) return resultOf(left, outcome.steps, true)
@@ -113,7 +119,9 @@ function refuseClosedGates(gates: readonly Gate[], name: string, kind: RunKind):
   throw new MigrateError('GATE_FAILED', {
     action: kind,
     service: name,
-    failed: closed.map((gate) => `${gate.name}: ${gate.measured}, needed ${gate.comparator} ${gate.threshold}`).join('; '),
+    failed: closed
+      .map((gate) => `${gate.name}: ${gate.measured}, needed ${gate.comparator} ${gate.threshold}`)
+      .join('; '),
     remedy: [...new Set(closed.map((gate) => gate.remedy))].join(' '),
   })
 }

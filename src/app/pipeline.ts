@@ -112,10 +112,22 @@ async function unseal(app: App, name: string, direction: Direction): Promise<Sea
 
 function pipelineControl({ app, name, direction, epoch, counters }: PipelineJob): PipelineControl {
   return {
-    openLegs: (olderThan) => (direction === 'forward' ? openIntents(app.control, name, olderThan) : Promise.resolve([])),
+    openLegs: (olderThan) =>
+      direction === 'forward' ? openIntents(app.control, name, olderThan) : Promise.resolve([]),
     legsRevoked: (keys) => markRevoked(app.control, keys),
     async publish({ phase, state, applied, source, hold, news }) {
-      const progress = { service: name, direction, worker: holderName(), epoch, phase, state, applied, source, hold, counters }
+      const progress = {
+        service: name,
+        direction,
+        worker: holderName(),
+        epoch,
+        phase,
+        state,
+        applied,
+        source,
+        hold,
+        counters,
+      }
       try {
         await writeProgress(app.control, progress, news && direction === 'forward')
       } catch (error) {

@@ -78,10 +78,14 @@ async function serviceStatus(app: App, service: string): Promise<ServiceStatus> 
     service,
     stage,
     percent: STAGE_RULES[stage].reads === 'service' ? 100 : percent,
-    authority: { side: authority.side, epoch: authority.epoch, fenced: authority.side === 'monolith' && authority.closed },
-    sync: (await Promise.all([pipelineStatus(app, service, 'forward'), pipelineStatus(app, service, 'reverse')])).filter(
-      (pipeline) => pipeline !== null,
-    ),
+    authority: {
+      side: authority.side,
+      epoch: authority.epoch,
+      fenced: authority.side === 'monolith' && authority.closed,
+    },
+    sync: (
+      await Promise.all([pipelineStatus(app, service, 'forward'), pipelineStatus(app, service, 'reverse')])
+    ).filter((pipeline) => pipeline !== null),
     legs: await legCounts(app.control, service, 600),
     lastRun: run === null ? null : { kind: run.kind, state: run.state, seconds: run.seconds, reason: run.reason },
     next: interrupted ? `migrate ${run.kind} ${service}` : next === null ? null : nextCommand(next, service),

@@ -61,9 +61,13 @@ async function follow(job: Job, counters: Record<Direction, SyncCounters>, until
   const ending = new AbortController()
   const signal = AbortSignal.any([job.signal, ending.signal])
   const directions: Promise<void>[] = [
-    supervise({ ...job, signal, direction: 'forward', counters: counters.forward, ...(until === undefined ? {} : { until }) }, events),
+    supervise(
+      { ...job, signal, direction: 'forward', counters: counters.forward, ...(until === undefined ? {} : { until }) },
+      events,
+    ),
   ]
-  if (until === undefined) directions.push(reverseWhenDue({ ...job, signal, direction: 'reverse', counters: counters.reverse }, events))
+  if (until === undefined)
+    directions.push(reverseWhenDue({ ...job, signal, direction: 'reverse', counters: counters.reverse }, events))
   const results = await Promise.allSettled(
     directions.map((direction) =>
       direction.finally(() => {
@@ -72,7 +76,8 @@ async function follow(job: Job, counters: Record<Direction, SyncCounters>, until
     ),
   )
   for (const result of results) {
-    if (result.status === 'rejected' && result.reason !== ending.signal.reason && !job.signal.aborted) throw result.reason
+    if (result.status === 'rejected' && result.reason !== ending.signal.reason && !job.signal.aborted)
+      throw result.reason
   }
 }
 

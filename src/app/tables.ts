@@ -9,7 +9,8 @@ export async function readTables(sql: Sql, name: string, service: ServiceConfig)
   return Promise.all(
     Object.keys(service.tables).map(async (text) => {
       const table = await readTable(sql, parseTableName(text))
-      if (table === null) throw new MigrateError('TARGET_SCHEMA', { table: text, service: name, difference: 'it is not there' })
+      if (table === null)
+        throw new MigrateError('TARGET_SCHEMA', { table: text, service: name, difference: 'it is not there' })
       return table
     }),
   )

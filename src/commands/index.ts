@@ -1,6 +1,7 @@
 import type { CommandDefinition } from './command.ts'
 import { config } from './config.ts'
 import { cutover } from './cutover.ts'
+import { demo } from './demo.ts'
 import { dualWrite } from './dual-write.ts'
 import { explain } from './explain.ts'
 import { rollback } from './rollback.ts'
@@ -10,6 +11,7 @@ import { sync } from './sync.ts'
 
 /** Every command, in the order of the help. Each file stays light: what is heavy is imported inside `run`. */
 export const COMMANDS: readonly CommandDefinition[] = [
+  demo,
   sync,
   route,
   dualWrite,

@@ -64,7 +64,12 @@ function cutoverActions(context: RunContext): Actions<CutoverStep> {
     async fence() {
       // a hold that is over lets writes through: they would meet the fence
       if (performance.now() > holdEnds - maxWriteOutage / 2) {
-        throw new MigrateError('STEP_TIMEOUT', { action: 'cutover', service, step: 'hold', milliseconds: maxWriteOutage })
+        throw new MigrateError('STEP_TIMEOUT', {
+          action: 'cutover',
+          service,
+          step: 'hold',
+          milliseconds: maxWriteOutage,
+        })
       }
       deadline = performance.now() + maxWriteOutage
       fence = await ports.takeFence(run, maxWriteOutage)

@@ -72,7 +72,12 @@ async function workerGates(service: string, ports: MovePorts, direction: 'forwar
   return [
     {
       name: `${direction} worker heard of`,
-      measured: worker === null ? 'never' : alive ? `${worker.age.toFixed(1)} s ago` : `${worker.age.toFixed(1)} s ago, ${worker.phase}`,
+      measured:
+        worker === null
+          ? 'never'
+          : alive
+            ? `${worker.age.toFixed(1)} s ago`
+            : `${worker.age.toFixed(1)} s ago, ${worker.phase}`,
       comparator: '≤',
       threshold: `${WORKER_SILENCE} s, streaming`,
       ok: alive,

@@ -54,18 +54,16 @@ async function settle(context: RunContext, direction: Direction, rows: RowKey[])
   return { drift: drifted.length === 0 ? [] : await ports.compareKeys(drifted), open: touched }
 }
 
+/**
+ * Everything that was committed before this call has gone through the sink, and its keys are noted. By token, not by the
+ * position that readers go by: under load that one stays behind the keys whose newest change is always still held.
+ */
 async function caughtUp(context: RunContext, direction: Direction): Promise<void> {
-  const position = await context.ports.sourcePosition(direction)
-  await waitFor(
-    context,
-    'verify-all',
-    CATCH_UP,
-    async () => {
-      const worker = await context.ports.worker(direction)
-      return worker?.applied != null && worker.applied >= position ? true : null
-    },
-    25,
-  )
+  const { ports, run } = context
+  const mark = `verify-${performance.now()}`
+  const token = await ports.emitToken(direction === 'forward' ? 'monolith' : 'service', run, mark)
+  const seen = async () => ((await ports.tokenSeen(direction)) === token ? true : null)
+  await waitFor(context, 'verify-all', CATCH_UP, seen, 25)
 }
 
 function drift(context: RunContext, rows: readonly RowKey[]): MigrateError {
