@@ -1,20 +1,25 @@
+import { DEFAULTS } from '../config/defaults.ts'
 import { serviceOf } from '../config/service.ts'
 import { openIntents } from '../control/intents.ts'
 import { holderName, takeLease } from '../control/lease.ts'
 import { readRouters } from '../control/policy.ts'
 import { readProgress } from '../control/progress.ts'
 import { changeService, illegal, readService } from '../control/services.ts'
+import { GRACE } from '../cutover/limits.ts'
 import { MigrateError } from '../errors.ts'
+import type { Lsn } from '../model/lsn.ts'
 import { pause } from '../model/pause.ts'
 import { readAuthority } from '../stores/postgres/fence.ts'
-import { changePipeline } from '../stores/postgres/pipeline-control.ts'
+import { changePipeline, type PipelineChange } from '../stores/postgres/pipeline-control.ts'
 import { setServiceGate } from '../stores/postgres/service-gate.ts'
-import { GRACE } from '../cutover/cutover.ts'
+import { settleInterrupted } from './interrupted.ts'
 import { type App, installControl, namesOf } from './open.ts'
 import { sourcePosition } from './pipeline.ts'
 
 /** How long entering or leaving may take: a grace, the leases of dead routers, a slow machine. */
 const PATIENCE = 20_000
+/** A worker that takes up its stream again is not missing, milliseconds. */
+const WORKER_PATIENCE = 4_000
 
 /**
  * Enters `dual-write`: the sink holds changes back for the grace (its checkpoint row says so, and every later write of
@@ -25,10 +30,8 @@ export async function enterDualWrite(app: App, name: string, signal: AbortSignal
     const { stage } = await readService(app.control, name)
     // again in `dual-write`: a leave that broke off is taken back
     if (stage !== 'route' && stage !== 'dual-write') throw illegal(name, stage, 'dual-write')
-    await requireWorker(app, name)
-    const names = namesOf(app.config, name)
-    const held = await changePipeline(app.service(name), names.forward, run, { hold: true, graceMs: GRACE })
-    if (!held) throw new MigrateError('TAKEN_OVER', { what: names.forward })
+    await requireWorker(app, name, signal)
+    await changeForward(app, name, run, { hold: true, graceMs: GRACE })
     const { epoch } = await readAuthority(app.monolith, name)
     await setServiceGate(app.serviceGate(name), name, run, epoch, 'legs')
     const audit = { who: holderName(), action: 'dual-write' }
@@ -38,33 +41,46 @@ export async function enterDualWrite(app: App, name: string, signal: AbortSignal
 }
 
 /**
- * Leaves `dual-write` for `route`: no new legs, all routers say so and their legs have ended; then everything up to now
- * is applied under the hold, and only then the hold drops.
+ * Leaves `dual-write` for `route`: no new legs, all routers say so and open ones are revoked; the gate closes, so that
+ * no leg can end any more; then everything up to now is applied under the hold, and only then the hold drops. What takes
+ * too long is put back: legs go on.
  */
 export async function leaveDualWrite(app: App, name: string, signal: AbortSignal): Promise<void> {
   await withMove(app, name, signal, async (run) => {
     const { stage } = await readService(app.control, name)
     if (stage !== 'dual-write') throw illegal(name, stage, 'route')
-    await requireWorker(app, name)
-    const audit = { who: holderName(), action: 'dual-write --off' }
-    const version = await changeService(app.control, name, 'dual-write', { legs: false }, audit, run)
-    await until(name, 'routers', signal, async () => {
-      const routers = await readRouters(app.control)
-      return routers.every((router) => router.version >= version && (router.services[name]?.legs ?? 0) === 0)
-    })
-    const names = namesOf(app.config, name)
-    const target = app.service(name)
-    await changePipeline(target, names.forward, run, { graceMs: 0 })
-    await until(name, 'legs', signal, async () => (await openIntents(app.control, name)).length === 0)
-    const position = await sourcePosition(app, name, 'forward')
-    await until(name, 'drain', signal, async () => {
-      const progress = await readProgress(app.control, name, 'forward')
-      return progress?.applied != null && progress.applied >= position
-    })
+    await requireWorker(app, name, signal)
     const { epoch } = await readAuthority(app.monolith, name)
-    await setServiceGate(app.serviceGate(name), name, run, epoch, 'closed')
-    await changePipeline(target, names.forward, run, { hold: false, graceMs: 0 })
+    const audit = { who: holderName(), action: 'dual-write --off' }
+    try {
+      const version = await changeService(app.control, name, 'dual-write', { legs: false }, audit, run)
+      await legsEnded(app, name, run, version, signal)
+      await setServiceGate(app.serviceGate(name), name, run, epoch, 'closed')
+      await applied(app, name, await sourcePosition(app, name, 'forward'), signal)
+    } catch (error) {
+      await changeForward(app, name, run, { graceMs: GRACE })
+      await setServiceGate(app.serviceGate(name), name, run, epoch, 'legs')
+      await changeService(app.control, name, 'dual-write', { legs: true }, audit, run)
+      throw error
+    }
+    await changeForward(app, name, run, { hold: false, graceMs: 0 })
     await changeService(app.control, name, 'dual-write', { stage: 'route' }, audit, run)
+  })
+}
+
+async function legsEnded(app: App, name: string, run: number, version: number, signal: AbortSignal): Promise<void> {
+  await until(name, 'routers', signal, async () => {
+    const routers = await readRouters(app.control)
+    return routers.every((router) => router.version >= version && (router.services[name]?.legs ?? 0) === 0)
+  })
+  await changeForward(app, name, run, { graceMs: 0 })
+  await until(name, 'legs', signal, async () => (await openIntents(app.control, name)).length === 0)
+}
+
+async function applied(app: App, name: string, position: Lsn, signal: AbortSignal): Promise<void> {
+  await until(name, 'drain', signal, async () => {
+    const progress = await readProgress(app.control, name, 'forward')
+    return progress?.applied != null && progress.applied >= position
   })
 }
 
@@ -72,13 +88,29 @@ async function withMove<T>(app: App, name: string, signal: AbortSignal, work: (r
   serviceOf(app.config, name)
   await installControl(app)
   await using lease = await takeLease(app.control, { name: namesOf(app.config, name).moveLease, signal })
+  // the stage says nothing about who writes while a cutover or rollback is half done
+  await settleInterrupted({
+    ...{ app, name, action: 'dual-write', run: lease.epoch, signal },
+    maxWriteOutage: DEFAULTS.writeOutageMs,
+    onStep: () => undefined,
+    onRecovered: () => undefined,
+  })
   return await work(lease.epoch)
 }
 
-async function requireWorker(app: App, name: string): Promise<void> {
-  const progress = await readProgress(app.control, name, 'forward')
-  if (progress === null || progress.age > 5 || progress.phase !== 'streaming') {
-    throw new MigrateError('WORKER_MISSING', { service: name })
+async function changeForward(app: App, name: string, run: number, change: PipelineChange): Promise<void> {
+  const { forward } = namesOf(app.config, name)
+  const changed = await changePipeline(app.service(name), forward, run, change)
+  if (!changed) throw new MigrateError('TAKEN_OVER', { what: forward })
+}
+
+async function requireWorker(app: App, name: string, signal: AbortSignal): Promise<void> {
+  const giveUp = performance.now() + WORKER_PATIENCE
+  for (;;) {
+    const progress = await readProgress(app.control, name, 'forward')
+    if (progress !== null && progress.age <= 5 && progress.phase === 'streaming') return
+    if (performance.now() > giveUp) throw new MigrateError('WORKER_MISSING', { service: name })
+    await pause(100, signal)
   }
 }
 

@@ -6,6 +6,7 @@ import { readProgress } from '../control/progress.ts'
 import { changeService, readService } from '../control/services.ts'
 import type { MovePorts, RowKey } from '../cutover/ports.ts'
 import { MigrateError } from '../errors.ts'
+import { pause } from '../model/pause.ts'
 import type { Direction } from '../model/progress.ts'
 import { unarmed } from '../stores/postgres/arm.ts'
 import { crossingForeignKeys, type TableInfo } from '../stores/postgres/catalogue.ts'
@@ -30,9 +31,13 @@ import {
 import { moveSequences } from '../stores/postgres/sequences.ts'
 import { readServiceGate, setServiceGate } from '../stores/postgres/service-gate.ts'
 import { longTransactions } from '../stores/postgres/sessions.ts'
+import { sqlstate } from '../stores/postgres/translate.ts'
 import { type App, namesOf } from './open.ts'
 import { sourcePosition } from './pipeline.ts'
 import { readTables } from './tables.ts'
+
+/** A call of the gate is tried again for so long, milliseconds. */
+const INSIST = 3_000
 
 /** What a cutover or rollback does to the world, on the real databases. */
 export async function movePorts(app: App, name: string, action: string, signal: AbortSignal): Promise<MovePorts> {
@@ -64,9 +69,9 @@ export async function movePorts(app: App, name: string, action: string, signal: 
     },
     async routers() {
       const routers = await readRouters(control)
-      return routers.map(({ instance, version, services }) => {
+      return routers.map(({ instance, version, services, age }) => {
         const load = services[name]
-        return { instance, version, writes: load?.writes ?? 0, legs: load?.legs ?? 0 }
+        return { instance, version, age, writes: load?.writes ?? 0, legs: load?.legs ?? 0 }
       })
     },
     async worker(direction) {
@@ -81,7 +86,7 @@ export async function movePorts(app: App, name: string, action: string, signal: 
     async track(run, on) {
       for (const [database, pipeline] of pipelines) {
         must(await changePipeline(database, pipeline, run, { tracking: on ? run : null }), pipeline)
-        await clearTouched(database, pipeline)
+        await clearTouched(database, pipeline, run)
       }
     },
     async takeTouched(run) {
@@ -98,13 +103,18 @@ export async function movePorts(app: App, name: string, action: string, signal: 
 
     takeFence: (run, milliseconds) => takeFence(gate, name, run, milliseconds, signal),
     async liftFence(run) {
-      must(await liftFence(gate, name, run), `the fence of ${name}`)
+      try {
+        must(await insist(() => liftFence(gate, name, run)), `the fence of ${name}`)
+      } catch (error) {
+        // a long transaction has passed a fence that is over: it stays open by itself, and the next fence may follow
+        if (sqlstate(error) !== '55P03' || (await readAuthority(monolith, name)).closed) throw error
+      }
     },
     emitToken: (side, run, mark) => emitToken(side === 'service' ? service : monolith, name, run, mark),
     tokenSeen: async (direction) => (await checkpointOf(direction))?.token ?? null,
     async seal(direction, run, epoch) {
-      const other = direction === 'forward' ? 'reverse' : 'forward'
-      const start = { service: name, direction: other, epoch } as const
+      // the switch back itself writes forward's: in the very database that it is to be read from
+      const start = direction === 'forward' ? ({ service: name, direction: 'reverse', epoch } as const) : null
       const [database, pipeline] = pipelines[direction === 'forward' ? 0 : 1]
       must(await sealPipeline(database, pipeline, run, start), pipeline)
     },
@@ -114,10 +124,10 @@ export async function movePorts(app: App, name: string, action: string, signal: 
     moveSequences: (to) =>
       to === 'service' ? moveSequences(monolith, service, tables) : moveSequences(service, monolith, tables),
 
-    switchToService: (run, fence, epoch) => switchAuthority(gate, name, run, fence, epoch),
-    switchToMonolith: (run, epoch) => switchBack(gate, name, run, epoch),
-    renew: (run, epoch) => renewAuthority(gate, name, run, epoch, names.reverse),
-    shut: () => shutGate(gate, name),
+    switchToService: (run, fence, epoch) => insist(() => switchAuthority(gate, name, run, fence, epoch)),
+    switchToMonolith: (run, epoch) => insist(() => switchBack(gate, name, run, epoch)),
+    renew: (run, epoch) => insist(() => renewAuthority(gate, name, run, epoch, names.reverse)),
+    shut: () => insist(() => shutGate(gate, name)),
     setServiceGate: (run, epoch, mode) => setServiceGate(app.serviceGate(name), name, run, epoch, mode),
 
     crossingForeignKeys: () => crossingForeignKeys(monolith, tables.map(oidOf)),
@@ -132,6 +142,22 @@ export async function movePorts(app: App, name: string, action: string, signal: 
   function checkpointOf(direction: Direction) {
     const [database, pipeline] = pipelines[direction === 'forward' ? 0 : 1]
     return readCheckpoint(database, pipeline)
+  }
+}
+
+/**
+ * Calls of the gate wait 200 ms for their locks, so that nobody queues behind them for longer; a busy moment must not
+ * fail a run. Between two tries everybody gets through.
+ */
+async function insist<T>(attempt: () => Promise<T>): Promise<T> {
+  const until = performance.now() + INSIST
+  for (;;) {
+    try {
+      return await attempt()
+    } catch (error) {
+      if (sqlstate(error) !== '55P03' || performance.now() > until) throw error
+      await pause(100, new AbortController().signal)
+    }
   }
 }
 

@@ -1,17 +1,22 @@
 import { DEFAULTS } from '../config/defaults.ts'
-import { failpoints } from '../config/failpoint.ts'
 import { serviceOf } from '../config/service.ts'
-import { beginStep, closeRun, endStep, openRun, type Run, type RunKind, unfinishedRun } from '../control/journal.ts'
+import { closeRun, openRun, type Run, type RunKind, unfinishedRun } from '../control/journal.ts'
 import { takeLease } from '../control/lease.ts'
 import { illegal } from '../control/services.ts'
 import { cutoverGates, type Gate, rollbackGates } from '../cutover/gates.ts'
 import { planCutover, planRollback, type Step } from '../cutover/plan.ts'
 import type { MovePorts } from '../cutover/ports.ts'
-import { runToEnd, settleRun } from '../cutover/recover.ts'
-import type { RunContext, StepReport } from '../cutover/run.ts'
+import { runToEnd } from '../cutover/recover.ts'
+import type { StepReport } from '../cutover/run.ts'
 import { asMigrateError, MigrateError } from '../errors.ts'
-import { type App, installControl, namesOf } from './open.ts'
+import { pause } from '../model/pause.ts'
+import type { Stage } from '../model/stage.ts'
+import { contextOf, type Moving, settleInterrupted } from './interrupted.ts'
 import { movePorts } from './move-ports.ts'
+import { type App, installControl, namesOf } from './open.ts'
+
+/** A gate that may come to be met by itself is looked at again for so long, milliseconds. */
+const GATE_PATIENCE = 4_000
 
 export interface MoveEvents {
   readonly onStep: (report: StepReport) => void
@@ -39,46 +44,25 @@ export interface MoveResult {
 export async function moveService(app: App, name: string, kind: RunKind, options: MoveOptions): Promise<MoveResult> {
   serviceOf(app.config, name)
   await installControl(app)
-  await using lease = await takeLease(app.control, {
-    name: namesOf(app.config, name).moveLease,
-    signal: options.signal,
-  })
-  const signal = AbortSignal.any([options.signal, lease.lost])
-  const ports = await movePorts(app, name, kind, signal)
-  const contextOf = (run: Run): RunContext => ({
-    service: name,
-    kind: run.kind,
-    run: lease.epoch,
-    epoch: run.epoch,
-    ports,
-    journal: {
-      begin: (step) => beginStep(app.control, run.id, step),
-      end: (step, data) => endStep(app.control, run.id, step, data),
-    },
-    signal,
+  await using lease = await takeLease(app.control, { name: namesOf(app.config, name).moveLease, signal: options.signal })
+  const moving: Moving = {
+    ...{ app, name, action: kind, run: lease.epoch },
     maxWriteOutage: options.maxWriteOutage ?? DEFAULTS.writeOutageMs,
     onStep: options.events.onStep,
-    failpoint: failpoints(),
-  })
-
-  const left = await unfinishedRun(app.control, name)
-  if (left !== null) {
-    const outcome = await settleRun(
-      contextOf(left),
-      new MigrateError('TAKEN_OVER', { what: `the ${left.kind} of ${name}` }),
-    )
-    await closeRun(app.control, left.id, outcome.state, 'ended by a later run')
-    options.events.onRecovered(left.kind, outcome.state)
-    if (outcome.state === 'done' && left.kind === kind) return resultOf(left, outcome.steps, true)
+    onRecovered: options.events.onRecovered,
+    signal: AbortSignal.any([options.signal, lease.lost]),
   }
+  const left = await settleInterrupted(moving)
+  if (left?.outcome.state === 'done' && left.run.kind === kind) return resultOf(left.run, left.outcome.steps, true)
 
-  await requireStage(ports, name, kind)
-  const gates = await gatesOf(ports, name, kind)
+  const ports = await movePorts(app, name, kind, moving.signal)
+  requireStage(await ports.stage(), name, kind)
+  const gates = await settledGates(ports, name, kind, moving.signal)
   options.events.onGates(gates)
   refuseClosedGates(gates, name, kind)
   const { epoch } = await ports.authority()
   const run = await openRun(app.control, { service: name, kind, fencing: lease.epoch, epoch })
-  const outcome = await runToEnd(contextOf(run))
+  const outcome = await runToEnd(await contextOf(moving, run))
   if (outcome.state === 'done') {
     await closeRun(app.control, run.id, 'done', '')
     return resultOf(run, outcome.steps, false)
@@ -94,8 +78,10 @@ export async function planMove(
   kind: RunKind,
   signal: AbortSignal,
 ): Promise<{ gates: Gate[]; steps: readonly Step[]; interrupted: Run | null }> {
+  serviceOf(app.config, name)
+  if (!(await isInstalled(app))) requireStage('off', name, kind)
   const ports = await movePorts(app, name, kind, signal)
-  await requireStage(ports, name, kind)
+  requireStage(await ports.stage(), name, kind)
   return {
     gates: await gatesOf(ports, name, kind),
     steps: kind === 'cutover' ? planCutover(name) : planRollback(name),
@@ -103,10 +89,27 @@ export async function planMove(
   }
 }
 
-async function requireStage(ports: MovePorts, name: string, kind: RunKind): Promise<void> {
-  const stage = await ports.stage()
+async function isInstalled(app: App): Promise<boolean> {
+  const { rows } = await app.control.query<{ present: boolean }>(
+    `select to_regclass('migrate.service') is not null as present`,
+  )
+  return rows[0]?.present === true
+}
+
+function requireStage(stage: Stage, name: string, kind: RunKind): void {
   const [from, to] = kind === 'cutover' ? (['dual-write', 'live'] as const) : (['live', 'dual-write'] as const)
   if (stage !== from) throw illegal(name, stage, to)
+}
+
+/** Looks again while all that is closed may open by itself: right after another move, workers take up their streams. */
+async function settledGates(ports: MovePorts, name: string, kind: RunKind, signal: AbortSignal): Promise<Gate[]> {
+  const until = performance.now() + GATE_PATIENCE
+  for (;;) {
+    const gates = await gatesOf(ports, name, kind)
+    const closed = gates.filter((gate) => !gate.ok)
+    if (closed.length === 0 || !closed.every((gate) => gate.mayPass) || performance.now() > until) return gates
+    await pause(100, signal)
+  }
 }
 
 function gatesOf(ports: MovePorts, name: string, kind: RunKind): Promise<Gate[]> {

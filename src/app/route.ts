@@ -5,7 +5,6 @@ import { holderName } from '../control/lease.ts'
 import { forgetRouter, readRouters, routerControl } from '../control/policy.ts'
 import { changeService, illegal, readService, type ServiceState } from '../control/services.ts'
 import { SecondLegs } from '../dualwrite/leg.ts'
-import { MigrateError } from '../errors.ts'
 import { STAGE_RULES } from '../model/stage.ts'
 import { type RunningRouter, SYSTEM_CLOCK } from '../router/options.ts'
 import { serveRouter } from '../router/server.ts'
@@ -63,10 +62,6 @@ export async function serve(
       secondLeg: legs,
       instance,
       log: options.log,
-    }).catch((error: unknown) => {
-      const { host, port } = options.listen
-      const reason = error instanceof Error ? error.message : String(error)
-      throw new MigrateError('PORT_IN_USE', { address: `${host}:${port}`, reason }, { cause: error })
     })
     options.onListening(router, instance)
     await new Promise<void>((resolve) => {
@@ -74,10 +69,12 @@ export async function serve(
       else options.signal.addEventListener('abort', () => resolve(), { once: true })
     })
     await router.close()
-    // nobody needs to wait for the lease of an instance that has drained
-    await forgetRouter(app.control, instance)
     return { counters: router.counters() }
   } finally {
     await legs.close()
+    // Nobody needs to wait for the lease of an instance that has drained, or that never listened.
+    await forgetRouter(app.control, instance).catch((error: Error) => {
+      options.log(`this router stays listed until its lease runs out: ${error.message}`)
+    })
   }
 }

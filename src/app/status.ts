@@ -94,8 +94,6 @@ async function serviceStatus(app: App, service: string): Promise<ServiceStatus> 
 
 function nextCommand(command: string, service: string): string {
   if (command === 'route set') return `migrate route set ${service} --percent 25`
-  // not there yet in this version
-  if (command === 'cleanup') return `migrate rollback ${service}`
   return `migrate ${command} ${service}`
 }
 

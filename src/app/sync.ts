@@ -7,6 +7,7 @@ import type { Direction, SyncCounters } from '../model/progress.ts'
 import { STAGE_RULES } from '../model/stage.ts'
 import { retry } from '../retry.ts'
 import type { Finding } from '../stores/postgres/preflight.ts'
+import { keepHouse } from './housekeeping.ts'
 import { type App, installControl, namesOf } from './open.ts'
 import { newCounters, type PipelineJob, runDirection, sourcePosition } from './pipeline.ts'
 import { checkService, copyService, prepareReverse, prepareService } from './prepare.ts'
@@ -48,7 +49,14 @@ export async function syncService(
   await copyService(app, name, (table, rows) => options.events.copied(table, rows))
   const counters = { forward: newCounters(), reverse: newCounters() }
   const job = { app, name, epoch: lease.epoch, signal }
-  await follow(job, counters, until, options.events)
+  const ending = new AbortController()
+  const house = keepHouse(app, name, AbortSignal.any([signal, ending.signal]))
+  try {
+    await follow(job, counters, until, options.events)
+  } finally {
+    ending.abort()
+    await house
+  }
   if (lease.lost.aborted) throw lease.lost.reason
   const position = formatLsn(await sourcePosition(app, name, 'forward'))
   return { kind: 'done', slot: namesOf(app.config, name).slot, position, counters }

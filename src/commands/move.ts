@@ -16,7 +16,7 @@ export async function runMove(context: CommandContext, name: string, kind: RunKi
   const { signal, output, loadConfig } = context
   const { openApp } = await import('../app/open.ts')
   const { moveService, planMove } = await import('../app/move.ts')
-  const maxWriteOutage = millisecondsOf(options.maxWriteOutage)
+  const maxWriteOutage = millisecondsOf(options.maxWriteOutage, kind)
   await using app = openApp(await loadConfig(), `${kind}/${name}`)
   if (options.dryRun === true) {
     const plan = await planMove(app, name, kind, signal)
@@ -86,12 +86,12 @@ function planText(gates: readonly Gate[], steps: readonly Step[], ansi: Colors):
 }
 
 /** `3s`, `1500ms`. */
-function millisecondsOf(text: string | undefined): number | undefined {
+function millisecondsOf(text: string | undefined, kind: RunKind): number | undefined {
   if (text === undefined) return undefined
   const match = /^(\d+(?:\.\d+)?)(ms|s)$/.exec(text)
   const value = match === null ? Number.NaN : Number(match[1]) * (match[2] === 's' ? 1_000 : 1)
   if (!(value >= 1_000 && value <= 10_000)) {
-    throw new MigrateError('USAGE', { reason: '--max-write-outage takes 1s to 10s', command: 'cutover' })
+    throw new MigrateError('USAGE', { reason: '--max-write-outage takes 1s to 10s', command: `migrate ${kind}` })
   }
   return value
 }

@@ -96,15 +96,19 @@ export const route: GroupDefinition = {
   subcommands: [serve, set, show],
 }
 
+/** Digits only: `1e2` or `0x10` is rather a slip than a wish. */
 function percentOf(text: string): number {
-  const percent = Number(text)
-  if (text.trim() === '' || !(percent >= 0 && percent <= 100))
-    throw new MigrateError('PERCENT_INVALID', { value: text })
+  const percent = /^\d{1,3}(\.\d{1,3})?$/.test(text) ? Number(text) : Number.NaN
+  if (!(percent <= 100)) throw new MigrateError('PERCENT_INVALID', { value: `"${text}"` })
   return percent
 }
 
 function address(text: string): { host: string; port: number } {
   const match = /^(\[[\da-fA-F:]+\]|[\w.-]+):(\d{1,5})$/.exec(text)
-  if (match === null) throw new MigrateError('USAGE', { reason: '--listen takes HOST:PORT', command: 'route serve' })
-  return { host: (match[1] as string).replace(/^\[|\]$/g, ''), port: Number(match[2]) }
+  const port = Number(match?.[2])
+  if (match === null || port > 65_535) {
+    const reason = '--listen takes HOST:PORT, for example 127.0.0.1:8080'
+    throw new MigrateError('USAGE', { reason, command: 'migrate route serve' })
+  }
+  return { host: (match[1] as string).replace(/^\[|\]$/g, ''), port }
 }

@@ -17,10 +17,9 @@ export interface Run {
 const RUN = `id::float8 as id, service, kind, fencing::float8 as fencing, epoch::float8 as epoch, state`
 
 export async function unfinishedRun(sql: Sql, service: string): Promise<Run | null> {
-  const { rows } = await sql.query<Run>(
-    `select ${RUN} from migrate.run where service = $1 and state = 'running'`,
-    [service],
-  )
+  const { rows } = await sql.query<Run>(`select ${RUN} from migrate.run where service = $1 and state = 'running'`, [
+    service,
+  ])
   return rows[0] ?? null
 }
 

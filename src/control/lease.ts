@@ -20,6 +20,9 @@ export interface LeaseOptions {
   readonly signal: AbortSignal
 }
 
+/** How often the holder looks whether its lease is about to run out, milliseconds. */
+const WATCH = 250
+
 /**
  * Takes the lease, waiting for a dead holder's to run out. Throws LOCKED (exit 5) when its holder lives.
  * A holder on this very machine whose process is gone is taken over at once.
@@ -61,8 +64,8 @@ function keep(database: Database, name: string, epoch: number, seconds: number):
   const timer = setInterval(() => void renew(), (seconds * 1000) / 3.4)
   // the process may not be scheduled for longer than the lease: judge by our own clock before every use
   const watch = setInterval(() => {
-    if (performance.now() - renewed > seconds * 1000) lose()
-  }, 500)
+    if (performance.now() - renewed > seconds * 1000 - 2 * WATCH) lose()
+  }, WATCH)
   timer.unref()
   watch.unref()
 

@@ -17,9 +17,7 @@ export function routerControl(control: Database, monolith: Database): RouterCont
     onChange: (changed) => listeners.add(changed),
     report: (report) => writeReport(control, report),
     position: async () => {
-      const { rows } = await monolith.query<{ at: string }>(
-        `select (pg_current_wal_insert_lsn() - '0/0')::text as at`,
-      )
+      const { rows } = await monolith.query<{ at: string }>(`select (pg_current_wal_insert_lsn() - '0/0')::text as at`)
       return asLsn(BigInt(rows[0]?.at ?? '0'))
     },
     [Symbol.asyncDispose]: () => listening[Symbol.asyncDispose](),

@@ -1,15 +1,9 @@
 import { MigrateError } from '../errors.ts'
+import { GATE_WAIT, GRACE, LEGS_ENDED, ROUTERS_IDLE, SWITCH_RESERVE } from './limits.ts'
 import { type CutoverStep, planCutover } from './plan.ts'
 import type { RowKey } from './ports.ts'
 import { type Actions, routersIdle, routersObey, type RunContext, runSteps, waitFor } from './run.ts'
 import { verifyAll, verifyTouched } from './verify.ts'
-
-/** Grace of dual-write outside a drain, milliseconds. */
-export const GRACE = 1_000
-const ROUTERS_IDLE = 1_500
-const ROUTERS_OBEY = 12_000
-/** The switch wants this much of the fence left, milliseconds. */
-const SWITCH_RESERVE = 400
 
 /** Runs a cutover from its first step. On an error the caller decides by the authority row (see recover.ts). */
 export async function runCutover(context: RunContext) {
@@ -22,14 +16,17 @@ export async function finishCutover(context: RunContext) {
   return runSteps(tail, cutoverActions(context), context)
 }
 
-/** Takes everything back that a cutover has done before its switch. May run twice. */
+/**
+ * Takes everything back that a cutover has done before its switch. May run twice. The monolith comes first: its writes
+ * go on even if the service's database is what has failed; a grace of zero only revokes legs that it need not have.
+ */
 export async function undoCutover(context: RunContext): Promise<void> {
   const { ports, run } = context
   await ports.liftFence(run)
+  await ports.releaseWrites(run)
   await ports.discardReverse(run)
   await ports.setGrace(run, GRACE)
   await ports.track(run, false)
-  await ports.releaseWrites(run)
 }
 
 function cutoverActions(context: RunContext): Actions<CutoverStep> {
@@ -52,27 +49,24 @@ function cutoverActions(context: RunContext): Actions<CutoverStep> {
       return { left: carried.length }
     },
     async hold() {
-      const milliseconds = ROUTERS_IDLE + maxWriteOutage
+      // until the fence is there: routers hold by themselves while that is closed
+      const milliseconds = ROUTERS_IDLE + LEGS_ENDED + GATE_WAIT + 500
       holdEnds = performance.now() + milliseconds
       const held = await ports.holdWrites(run, milliseconds)
       return routersIdle(context, 'hold', held, ROUTERS_IDLE)
     },
     async legs() {
       await ports.setGrace(run, 0)
-      return waitFor(context, 'legs', ROUTERS_IDLE, async () => ((await ports.openLegs()) === 0 ? {} : null))
+      return waitFor(context, 'legs', LEGS_ENDED, async () => ((await ports.openLegs()) === 0 ? {} : null))
     },
     async fence() {
       // a hold that is over lets writes through: they would meet the fence
-      if (performance.now() > holdEnds - maxWriteOutage / 2) {
-        throw new MigrateError('STEP_TIMEOUT', {
-          action: 'cutover',
-          service,
-          step: 'hold',
-          milliseconds: maxWriteOutage,
-        })
+      if (performance.now() > holdEnds - GATE_WAIT) {
+        throw new MigrateError('STEP_TIMEOUT', { action: 'cutover', service, step: 'hold', milliseconds: LEGS_ENDED })
       }
-      deadline = performance.now() + maxWriteOutage
       fence = await ports.takeFence(run, maxWriteOutage)
+      // later than the server's by the answer's way back; the server decides in the end
+      deadline = performance.now() + maxWriteOutage
       const reverse = await ports.emitToken('service', run, fence.toString())
       tokens = { forward: `${service} ${run} ${fence}`, reverse }
       return { fence: fence.toString() }
@@ -104,7 +98,7 @@ function cutoverActions(context: RunContext): Actions<CutoverStep> {
       return { version }
     },
     async routers() {
-      return routersObey(context, 'routers', version, ROUTERS_OBEY)
+      return routersObey(context, version)
     },
     async finish() {
       await ports.setGrace(run, GRACE)

@@ -28,6 +28,8 @@ export interface WorkerReading {
 
 export interface RouterReading {
   readonly instance: string
+  /** seconds since the router last said anything */
+  readonly age: number
   readonly version: number
   readonly writes: number
   readonly legs: number
@@ -59,12 +61,16 @@ export interface MovePorts {
   compareKeys(rows: readonly RowKey[]): Promise<RowKey[]>
 
   takeFence(run: number, milliseconds: number): Promise<bigint>
+  /** resolves also when the fence cannot be lifted but is over */
   liftFence(run: number): Promise<void>
   /** tokens that the pipelines have to pass: `service` writes one into the service's log, `monolith` into its own */
   emitToken(side: 'monolith' | 'service', run: number, mark: string): Promise<string>
   /** the last token that the pipeline's sink has noted durably */
   tokenSeen(direction: Direction): Promise<string | null>
-  /** ends the pipeline's claim and writes the other direction's start token, in one transaction */
+  /**
+   * Ends the pipeline's claim; forward also writes reverse's start token, in one transaction. (The switch back itself
+   * writes forward's.)
+   */
   seal(direction: Direction, run: number, epoch: number): Promise<void>
   /** a given-up cutover: the reverse pipeline goes back to dropping what it reads */
   discardReverse(run: number): Promise<void>

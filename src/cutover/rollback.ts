@@ -1,11 +1,9 @@
-import { GRACE } from './cutover.ts'
+import { MigrateError } from '../errors.ts'
+import { GATE_WAIT, GRACE, ROUTERS_IDLE } from './limits.ts'
 import { planRollback, type RollbackStep } from './plan.ts'
 import type { RowKey } from './ports.ts'
 import { type Actions, routersIdle, routersObey, type RunContext, runSteps, waitFor } from './run.ts'
 import { verifyAll, verifyTouched } from './verify.ts'
-
-const ROUTERS_IDLE = 1_500
-const ROUTERS_OBEY = 12_000
 
 /** Runs a rollback from `live` to `dual-write` from its first step. */
 export async function runRollback(context: RunContext) {
@@ -25,16 +23,21 @@ export async function undoRollback(context: RunContext): Promise<void> {
   // the gate may only open under an epoch that no earlier run has closed it with
   const next = await ports.renew(run, epoch)
   await ports.setServiceGate(run, next, 'open')
-  await ports.track(run, false)
   await ports.releaseWrites(run)
+  await ports.track(run, false)
 }
 
 function rollbackActions(context: RunContext): Actions<RollbackStep> {
-  const { ports, run, epoch, maxWriteOutage } = context
+  const { ports, run, epoch, service, maxWriteOutage } = context
   let carried: RowKey[] = []
+  let holdEnds = 0
   let deadline = 0
   let token = ''
   let version = 0
+  const inTime = (step: string, until: number): void => {
+    if (performance.now() <= until) return
+    throw new MigrateError('STEP_TIMEOUT', { action: 'rollback', service, step, milliseconds: maxWriteOutage })
+  }
   return {
     async track() {
       await ports.track(run, true)
@@ -45,13 +48,16 @@ function rollbackActions(context: RunContext): Actions<RollbackStep> {
       return { left: carried.length }
     },
     async hold() {
-      // a hold that is over does not let writes through to a closed gate, it answers them with 503
-      const held = await ports.holdWrites(run, ROUTERS_IDLE + maxWriteOutage)
+      // to the end: behind a hold that is over routers would send writes to the closed gate
+      const milliseconds = ROUTERS_IDLE + GATE_WAIT + maxWriteOutage + 1_000
+      holdEnds = performance.now() + milliseconds
+      const held = await ports.holdWrites(run, milliseconds)
       return routersIdle(context, 'hold', held, ROUTERS_IDLE)
     },
     async close() {
-      deadline = performance.now() + maxWriteOutage
+      inTime('hold', holdEnds - GATE_WAIT - maxWriteOutage)
       await ports.setServiceGate(run, epoch, 'closed')
+      deadline = performance.now() + maxWriteOutage
       token = await ports.emitToken('service', run, 'rollback')
       return {}
     },
@@ -67,20 +73,23 @@ function rollbackActions(context: RunContext): Actions<RollbackStep> {
       return { moved: await ports.moveSequences('monolith') }
     },
     async seal() {
+      inTime('sequences', deadline)
       await ports.setGrace(run, GRACE)
       await ports.seal('reverse', run, epoch + 1)
       return {}
     },
     async 'switch-back'() {
+      inTime('seal', deadline)
       return { epoch: await ports.switchToMonolith(run, epoch) }
     },
     async reopen() {
+      await ports.liftFence(run)
       await ports.setServiceGate(run, epoch + 1, 'legs')
       version = await ports.releaseWrites(run, 'dual-write')
       return { version }
     },
     async routers() {
-      return routersObey(context, 'routers', version, ROUTERS_OBEY)
+      return routersObey(context, version)
     },
     async finish() {
       await ports.track(run, false)

@@ -1,5 +1,6 @@
 import { asMigrateError, MigrateError } from '../errors.ts'
 import { pause } from '../model/pause.ts'
+import { ROUTERS_OBEY } from './limits.ts'
 import type { Journal, MovePorts } from './ports.ts'
 import type { Step } from './plan.ts'
 
@@ -70,7 +71,6 @@ export async function waitFor<T>(
   milliseconds: number,
   check: () => Promise<T | null>,
   every = 10,
-  signal = context.signal,
 ): Promise<T> {
   const started = performance.now()
   for (;;) {
@@ -80,7 +80,7 @@ export async function waitFor<T>(
       const { service, kind } = context
       throw new MigrateError('STEP_TIMEOUT', { action: kind, service, step, milliseconds: Math.round(milliseconds) })
     }
-    await pause(every, signal)
+    await pause(every, context.signal)
   }
 }
 
@@ -93,11 +93,17 @@ export async function routersIdle(context: RunContext, step: string, version: nu
   })
 }
 
-/** Every live router obeys this version. Used after the switch, where nothing interrupts a run any more. */
-export async function routersObey(context: RunContext, step: string, version: number, milliseconds: number) {
-  const obeyed = async () => {
+/**
+ * Every live router obeys this version. Used after the switch, where nothing interrupts a run any more and nothing can
+ * be put back: a router that never says so is named in the report; the others let no write go before it has.
+ */
+export async function routersObey(context: RunContext, version: number) {
+  const started = performance.now()
+  for (;;) {
     const routers = await context.ports.routers()
-    return routers.every((router) => router.version >= version) ? { routers: routers.length } : null
+    const behind = routers.filter((router) => router.version < version).map((router) => router.instance)
+    if (behind.length === 0) return { routers: routers.length }
+    if (performance.now() - started > ROUTERS_OBEY) return { routers: routers.length, behind }
+    await pause(10, new AbortController().signal)
   }
-  return waitFor(context, step, milliseconds, obeyed, 10, new AbortController().signal)
 }

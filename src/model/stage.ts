@@ -61,7 +61,8 @@ export const STAGE_RULES: Record<Stage, StageRule> = {
     sync: 'service → monolith',
     next: 'complete',
     back: 'dual-write',
-    nextCommand: 'cleanup',
+    // `cleanup` comes with a later version; until then the one way on is back
+    nextCommand: 'rollback',
   },
   complete: {
     reads: 'service',

@@ -59,13 +59,29 @@ export type SinkWork =
   | { readonly kind: 'exact'; readonly revoke: readonly string[]; readonly transactions: readonly Transaction[] }
   /** dual-write: revoke these legs, then make these rows equal to the monolith's */
   | { readonly kind: 'converge'; readonly revoke: readonly string[]; readonly writes: readonly RowWrite[] }
+  /** dual-write: revoke these legs, then whole transactions in source order, whatever legs have already done */
+  | { readonly kind: 'replay'; readonly revoke: readonly string[]; readonly transactions: readonly Transaction[] }
+
+/** What a converging write found; missing = an update with unchanged TOAST values that had no row to change. */
+export type WriteOutcome = 'equal' | 'repaired' | 'missing'
 
 export type SinkResult =
-  | { readonly kind: 'written'; readonly rows: number; readonly changed: readonly boolean[] }
+  | Written
   /** the checkpoint row asks for something else now (hold, tracking, sealed …): read it and go on */
   | { readonly kind: 'changed' }
   /** the authority row does not allow this pipeline's writes */
   | { readonly kind: 'forbidden' }
+  /** rows of a `converge` collide in a unique index: nothing was written, `replay` the batch */
+  | { readonly kind: 'conflict' }
+
+export interface Written {
+  readonly kind: 'written'
+  readonly rows: number
+  /** `converge`: for each write; else empty */
+  readonly outcomes: readonly WriteOutcome[]
+  /** writes of `converge` and `replay` that found no row and could not stand alone */
+  readonly missing: readonly RowWrite[]
+}
 
 /** The target of a pipeline. `write` resolved = data and checkpoint are durable. Throws TAKEN_OVER. */
 export interface Sink extends AsyncDisposable {

@@ -7,6 +7,11 @@ export interface Pending {
   readonly receivedAt: number
 }
 
+/** When a transaction may be written: at once, or under a hold after its grace. */
+export function dueAt({ receivedAt }: Pending, { hold, graceMs }: { hold: boolean; graceMs: number }): number {
+  return hold ? receivedAt + graceMs : receivedAt
+}
+
 /** How many rows and bytes one target transaction takes at most; a larger source transaction goes alone. */
 export const BATCH_ROWS = 20_000
 export const BATCH_BYTES = 4 * 1024 * 1024

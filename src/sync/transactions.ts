@@ -1,11 +1,12 @@
 import { MigrateError } from '../errors.ts'
 import type { Change, Note, Relation, Transaction } from '../model/change.ts'
+import type { Lsn } from '../model/lsn.ts'
 import { decode } from './pgoutput/decode.ts'
 
 /** Puts messages together to whole transactions, in commit order. */
 export class Transactions {
   readonly #relations = new Map<number, Relation>()
-  #open: { xid: number; changes: Change[]; notes: Note[]; bytes: number } | null = null
+  #open: Open | null = null
 
   /** Is a transaction begun and not yet committed in what was pushed so far? */
   get inside(): boolean {
@@ -16,11 +17,15 @@ export class Transactions {
   push(bytes: Buffer): Transaction | null {
     const message = decode(bytes)
     switch (message.kind) {
-      case 'begin':
-        this.#open = { xid: message.xid, changes: [], notes: [], bytes: 0 }
+      case 'begin': {
+        if (this.#open !== null) throw malformed('a transaction inside a transaction')
+        const { xid, finalLsn } = message
+        this.#open = { xid, finalLsn, changes: [], notes: [], bytes: 0 }
         return null
+      }
       case 'commit': {
-        const { xid, changes, notes, bytes: size } = this.#inside()
+        const { xid, finalLsn, changes, notes, bytes: size } = this.#inside()
+        if (finalLsn !== message.commitLsn) throw malformed('a commit of another transaction')
         this.#open = null
         return { xid, commitLsn: message.endLsn, changes, notes, bytes: size }
       }
@@ -56,14 +61,26 @@ export class Transactions {
     return null
   }
 
-  #inside() {
-    if (this.#open === null) throw new MigrateError('STREAM_MALFORMED', { reason: 'a change outside a transaction' })
+  #inside(): Open {
+    if (this.#open === null) throw malformed('a change outside a transaction')
     return this.#open
   }
 
   #relation(id: number): Relation {
     const relation = this.#relations.get(id)
-    if (relation === undefined) throw new MigrateError('STREAM_MALFORMED', { reason: `unknown relation ${id}` })
+    if (relation === undefined) throw malformed(`unknown relation ${id}`)
     return relation
   }
+}
+
+interface Open {
+  readonly xid: number
+  readonly finalLsn: Lsn
+  readonly changes: Change[]
+  readonly notes: Note[]
+  bytes: number
+}
+
+function malformed(reason: string): MigrateError {
+  return new MigrateError('STREAM_MALFORMED', { reason })
 }

@@ -3,8 +3,10 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import type { CommandDefinition } from '../../src/commands/command.ts'
+import { COMMANDS } from '../../src/commands/index.ts'
+import { CLI, exitCode, fastest, migrate, textOf } from '../support/cli.ts'
 
-const CLI = join(import.meta.dirname, '../../dist/src/cli.js')
 const SECRET = 'hunter2'
 const CONFIG = `project: shop
 monolith: { database: "\${MONOLITH}", http: http://127.0.0.1:3000 }
@@ -86,13 +88,22 @@ describe('the command line', () => {
     expect(stderr).toContain("✖ USAGE  unknown command 'confg'. Did you mean config?")
   })
 
-  test('answers --help within 300 ms', async () => {
-    await migrate(['--help'])
-    const started = performance.now()
-    const { code, stdout } = await migrate(['--help'])
-    expect(performance.now() - started).toBeLessThan(300)
-    expect(code).toBe(0)
-    expect(stdout).toContain('Usage: migrate')
+  test.each(['', ...namesOf(COMMANDS)])('answers migrate %s --help within 300 ms', async (name) => {
+    const args = [...name.split(' ').filter(Boolean), '--help']
+    const { code, stdout, stderr } = await migrate(args)
+    expect([code, stderr]).toEqual([0, ''])
+    expect(stdout).toContain(`Usage: ${['migrate', ...args.slice(0, -1)].join(' ')} `)
+    expect(await fastest(300, args)).toBeLessThan(300)
+    if (name === '') return
+    const examples = stdout.slice(stdout.indexOf('Examples:\n')).trimEnd().split('\n').slice(1)
+    expect(examples).toHaveLength(3)
+    for (const example of examples) expect(example).toMatch(new RegExp(`^ {2}migrate ${name.split(' ')[0]}`))
+  })
+
+  test.each([[[]], [['route']], [['config']]])('%j alone shows the help on stderr and exits 2', async (args) => {
+    const { code, stdout, stderr } = await migrate(args)
+    expect([code, stdout]).toEqual([2, ''])
+    expect(stderr).toContain('Usage: migrate')
   })
 
   test('prints no colours into a pipe', async () => {
@@ -103,7 +114,7 @@ describe('the command line', () => {
   test('ends quietly when nobody reads its output', async () => {
     const child = spawn(process.execPath, [CLI, 'config', 'schema'], { stdio: ['ignore', 'pipe', 'pipe'] })
     child.stdout.destroy()
-    const stderr = text(child.stderr)
+    const stderr = textOf(child.stderr)
     expect(await exitCode(child)).toBe(0)
     expect(await stderr).toBe('')
   })
@@ -127,25 +138,10 @@ async function validate(config: string, env: Record<string, string>, flags: read
   return await migrate(['config', 'validate', '-c', path, ...flags], env)
 }
 
-async function migrate(args: readonly string[], env: Record<string, string> = {}, node: readonly string[] = []) {
-  const child = spawn(process.execPath, [...node, CLI, ...args], {
-    cwd: tmpdir(),
-    env,
-    stdio: ['ignore', 'pipe', 'pipe'],
+/** `route`, `route serve`, … */
+function namesOf(definitions: readonly CommandDefinition[], above = ''): string[] {
+  return definitions.flatMap((definition) => {
+    const name = `${above}${definition.name}`
+    return 'subcommands' in definition ? [name, ...namesOf(definition.subcommands, `${name} `)] : [name]
   })
-  const [code, stdout, stderr] = await Promise.all([exitCode(child), text(child.stdout), text(child.stderr)])
-  return { code, stdout, stderr }
-}
-
-async function exitCode(child: ReturnType<typeof spawn>): Promise<number | null> {
-  const { promise, resolve, reject } = Promise.withResolvers<number | null>()
-  child.once('close', resolve)
-  child.once('error', reject)
-  return await promise
-}
-
-async function text(stream: NodeJS.ReadableStream): Promise<string> {
-  let all = ''
-  for await (const chunk of stream) all += chunk.toString()
-  return all
 }

@@ -21,8 +21,6 @@ export interface ColumnInfo {
   readonly generated: string
   /** '' = no, 'a' = always, 'd' = by default */
   readonly identity: string
-  /** has the type an equality operator (json, xml, point … have none)? */
-  readonly comparable: boolean
 }
 
 /** Reads one table; null when it does not exist. */
@@ -30,14 +28,9 @@ export async function readTable(sql: Sql, table: TableName): Promise<TableInfo |
   const { rows } = await sql.query<TableInfo>(
     `select c.oid::int8::float8 as oid, n.nspname as schema, c.relname as name, c.relowner::regrole::text as owner,
       (select json_agg(json_build_object('name', a.attname, 'type', format_type(a.atttypid, a.atttypmod),
-          'notNull', a.attnotnull, 'generated', a.attgenerated, 'identity', a.attidentity,
-          'comparable', t.typcategory = 'A' or t.typtype in ('e', 'r', 'm', 'd') or exists (
-            select from pg_opclass o join pg_am m on m.oid = o.opcmethod
-            where o.opcdefault and m.amname in ('btree', 'hash')
-              and (o.opcintype = t.oid or exists (select from pg_cast k
-                where k.castsource = t.oid and k.casttarget = o.opcintype and k.castmethod = 'b'))))
+          'notNull', a.attnotnull, 'generated', a.attgenerated, 'identity', a.attidentity)
         order by a.attnum)
-       from pg_attribute a join pg_type t on t.oid = a.atttypid
+       from pg_attribute a
        where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped) as columns,
       coalesce((select json_agg(a.attname order by k.ord)
         from pg_index i, unnest(i.indkey::int2[]) with ordinality k(attnum, ord)

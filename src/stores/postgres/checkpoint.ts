@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { MigrateError } from '../../errors.ts'
 import { asLsn, formatLsn, type Lsn } from '../../model/lsn.ts'
 import type { PipelineState } from '../../model/progress.ts'
@@ -26,10 +27,9 @@ export async function readCheckpoint(
   sql: Sql,
   pipeline: string,
 ): Promise<(Checkpoint & { sourceSystem: string }) | null> {
-  const { rows } = await sql.query<CheckpointRow>(
-    `select ${COLUMNS} from migrate.checkpoint where pipeline = $1`,
-    [pipeline],
-  )
+  const { rows } = await sql.query<CheckpointRow>(`select ${COLUMNS} from migrate.checkpoint where pipeline = $1`, [
+    pipeline,
+  ])
   const row = rows[0]
   return row === undefined ? null : { ...row, commitLsn: asLsn(BigInt(row.at)) }
 }
@@ -58,12 +58,11 @@ export async function claimCheckpoint(
 ): Promise<(Checkpoint & { sourceSystem: string }) | null> {
   const found = await readCheckpoint(sql, pipeline)
   if (found === null) throw new MigrateError('INTERNAL', { reason: `no checkpoint of ${pipeline}` })
-  const next =
-    found.state === 'sealed' ? await unseal() : { state: found.state, authorityEpoch: found.authorityEpoch }
+  const next = found.state === 'sealed' ? await unseal() : { state: found.state, authorityEpoch: found.authorityEpoch }
   if (next === 'wait') return null
   await sql.query(
     `select pg_terminate_backend(pid) from pg_stat_activity
-     where application_name like $1 || '/%' and pid <> pg_backend_pid() and usename = current_user`,
+     where starts_with(application_name, $1 || '/') and pid <> pg_backend_pid() and usename = current_user`,
     [applicationName(pipeline)],
   )
   const { rows } = await sql.query<CheckpointRow>(
@@ -76,7 +75,16 @@ export async function claimCheckpoint(
   return { ...row, commitLsn: asLsn(BigInt(row.at)) }
 }
 
-/** `migrate/<pipeline>`; a worker's sink session adds its epoch. */
+/** `migrate/<pipeline>`; a worker's sessions add to it. Short enough for PostgreSQL to keep all of it, and unique. */
 export function applicationName(pipeline: string): string {
-  return `migrate/${pipeline}`.slice(0, 50)
+  const name = `migrate/${pipeline}`
+  if (Buffer.byteLength(name) <= LONGEST_NAME) return name
+  const digest = createHash('sha256').update(pipeline).digest('hex').slice(0, 12)
+  return `${Buffer.from(name)
+    .subarray(0, LONGEST_NAME - 13)
+    .toString('latin1')
+    .replace(/[^ -~]/g, '?')}~${digest}`
 }
+
+/** Of the 63 bytes that PostgreSQL keeps; the rest is for `/stream`, `/copy` or an epoch. */
+const LONGEST_NAME = 48

@@ -20,7 +20,11 @@ export interface DatabaseOptions {
 export function openDatabase(options: DatabaseOptions): Database {
   const login = parseLogin(options.url, options.role)
   const pool = new pg.Pool({
-    ...clientConfig(login, options),
+    // a process that freezes inside a transaction must not hold its locks against the one that takes over
+    ...clientConfig(login, {
+      ...options,
+      settings: { idle_in_transaction_session_timeout: '5s', ...options.settings },
+    }),
     max: options.connections ?? 4,
     idleTimeoutMillis: 10_000,
     allowExitOnIdle: true,

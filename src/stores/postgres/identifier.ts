@@ -6,7 +6,12 @@ export interface TableName {
 
 /** Quotes one identifier. Throws a RangeError on what PostgreSQL would cut or refuse. */
 export function quote(identifier: string): string {
-  if (identifier === '' || identifier.includes('\0') || !identifier.isWellFormed() || Buffer.byteLength(identifier) > 63) {
+  if (
+    identifier === '' ||
+    identifier.includes('\0') ||
+    !identifier.isWellFormed() ||
+    Buffer.byteLength(identifier) > 63
+  ) {
     throw new RangeError('not a PostgreSQL identifier')
   }
   return `"${identifier.replaceAll('"', '""')}"`

@@ -21,7 +21,11 @@ export interface Login {
 export function parseLogin(url: string, role: string): Login {
   const parsed = URL.parse(url)
   if (parsed === null || !/^postgres(ql)?:$/.test(parsed.protocol) || parsed.hostname === '') {
-    throw new MigrateError('DATABASE_LOGIN', { role, address: '(not a postgres:// URL)', reason: 'the URL is malformed' })
+    throw new MigrateError('DATABASE_LOGIN', {
+      role,
+      address: '(not a postgres:// URL)',
+      reason: 'the URL is malformed',
+    })
   }
   const host = parsed.hostname.replace(/^\[(.*)\]$/, '$1')
   const port = parsed.port === '' ? 5432 : Number(parsed.port)

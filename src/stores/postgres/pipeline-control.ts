@@ -1,7 +1,7 @@
 import { NOTE } from '../../model/change.ts'
 import type { Database } from '../../model/sql.ts'
 import { CHECKPOINT_CHANNEL } from './checkpoint.ts'
-import { keyFromJson } from './sink.ts'
+import { keyFromJson } from './key-json.ts'
 
 /** What a run may change of a pipeline's checkpoint row; what is left out stays. */
 export interface PipelineChange {
@@ -39,21 +39,22 @@ export async function changePipeline(
 }
 
 /**
- * Seals a pipeline (its worker stops; it goes on only as the authority row says) and writes the start token of the
- * other direction into this database's log, in one transaction. False: a newer run was here.
+ * Seals a pipeline: its worker stops; it goes on only as the authority row says. With `start` the start token of the
+ * other direction goes into this database's log in the same transaction. False: a newer run was here.
  */
 export async function sealPipeline(
   target: Database,
   pipeline: string,
   run: number,
-  start: { service: string; direction: 'forward' | 'reverse'; epoch: number },
+  start: { service: string; direction: 'forward' | 'reverse'; epoch: number } | null,
 ): Promise<boolean> {
   const { rowCount } = await target.query(
     `with sealed as (
        update migrate.checkpoint set state = 'sealed', epoch = epoch + 1, run = $2
        where pipeline = $1 and run <= $2 returning 1)
-     select pg_logical_emit_message(true, '${NOTE.start}', $3), pg_notify('${CHECKPOINT_CHANNEL}', $1) from sealed`,
-    [pipeline, run, `${start.service} ${start.direction} ${run} ${start.epoch}`],
+     select case when $3::text is not null then pg_logical_emit_message(true, '${NOTE.start}', $3) end,
+       pg_notify('${CHECKPOINT_CHANNEL}', $1) from sealed`,
+    [pipeline, run, start === null ? null : `${start.service} ${start.direction} ${run} ${start.epoch}`],
   )
   return rowCount === 1
 }
@@ -74,7 +75,7 @@ export async function takeTouched(target: Database, pipeline: string, run: numbe
   return rows.map((row) => ({ table: row.relation, key: keyFromJson(row.key) }))
 }
 
-/** Forgets what earlier runs have noted. */
-export async function clearTouched(target: Database, pipeline: string): Promise<void> {
-  await target.query(`delete from migrate.touched where pipeline = $1`, [pipeline])
+/** Forgets what this run and earlier ones have noted. */
+export async function clearTouched(target: Database, pipeline: string, run: number): Promise<void> {
+  await target.query(`delete from migrate.touched where pipeline = $1 and tracking <= $2`, [pipeline, run])
 }

@@ -1,5 +1,5 @@
 import type { Database } from '../../model/sql.ts'
-import { readTable, type TableInfo } from './catalogue.ts'
+import { type ColumnInfo, readTable, type TableInfo } from './catalogue.ts'
 import { parseTableName, quote, quoteTable } from './identifier.ts'
 
 /** One thing that has to be changed before a service may be synced. */
@@ -46,7 +46,12 @@ export async function preflight(options: PreflightOptions): Promise<{ findings: 
 
 /** A published table without replica identity makes the monolith's own UPDATE and DELETE fail. */
 async function identityFindings(monolith: Database, table: TableInfo): Promise<Finding[]> {
-  const { rows } = await monolith.query<{ identity: string; usable: boolean; candidate: string | null; owned: boolean }>(
+  const { rows } = await monolith.query<{
+    identity: string
+    usable: boolean
+    candidate: string | null
+    owned: boolean
+  }>(
     `select c.relreplident as identity,
        exists (select from pg_index i where i.indrelid = c.oid and i.indisprimary and i.indimmediate) as usable,
        (select i.indexrelid::regclass::text from pg_index i where i.indrelid = c.oid and i.indisunique
@@ -88,14 +93,20 @@ async function targetFindings(target: Database, source: TableInfo, service: stri
   const found = await readTable(target, source)
   const name = `${source.schema}.${source.name}`
   if (found === null) {
-    return [{ check: 'target', message: `${service} has no table ${name}`, fix: `create ${name} in the service's database` }]
+    return [
+      { check: 'target', message: `${service} has no table ${name}`, fix: `create ${name} in the service's database` },
+    ]
   }
   const findings: Finding[] = []
   for (const column of source.columns) {
     const twin = found.columns.find((c) => c.name === column.name)
+    if (twin !== undefined) findings.push(...generatedFindings(column, twin, service, source))
     if (twin?.type === column.type) continue
     const have = twin === undefined ? 'is missing' : `is ${twin.type}, not ${column.type}`
-    const fix = twin === undefined ? `add column ${quote(column.name)} ${column.type}` : `alter column ${quote(column.name)} type ${column.type}`
+    const fix =
+      twin === undefined
+        ? `add column ${quote(column.name)} ${column.type}`
+        : `alter column ${quote(column.name)} type ${column.type}`
     findings.push({
       check: 'target',
       message: `column ${column.name} of ${name} in ${service} ${have}`,
@@ -110,6 +121,19 @@ async function targetFindings(target: Database, source: TableInfo, service: stri
     })
   }
   return findings
+}
+
+/** The stream does not carry generated columns, and nobody may write into one. */
+function generatedFindings(column: ColumnInfo, twin: ColumnInfo, service: string, table: TableInfo): Finding[] {
+  if ((column.generated === '') === (twin.generated === '')) return []
+  const [here, there] = column.generated === '' ? ['plain', 'generated'] : ['generated', 'plain']
+  const name = quote(column.name)
+  const fix =
+    column.generated === ''
+      ? `alter table ${quoteTable(table)} alter column ${name} drop expression;`
+      : `alter table ${quoteTable(table)} drop column ${name}, add column ${name} ${column.type} generated always as (…) stored;`
+  const message = `column ${column.name} of ${table.schema}.${table.name} is ${here} in the monolith and ${there} in ${service}`
+  return [{ check: 'target', message, fix }]
 }
 
 async function serverFindings(database: Database, role: string): Promise<Finding[]> {
@@ -136,7 +160,8 @@ async function serverFindings(database: Database, role: string): Promise<Finding
   const findings: Finding[] = []
   const add = (check: string, message: string, fix: string): number =>
     findings.push({ check, message: `${role}: ${message}`, fix })
-  if (row.level !== 'logical') add('wal-level', `wal_level is ${row.level}`, `alter system set wal_level = logical;  -- and restart`)
+  if (row.level !== 'logical')
+    add('wal-level', `wal_level is ${row.level}`, `alter system set wal_level = logical;  -- and restart`)
   if (row.standby) add('standby', 'this server is a standby', 'name the primary in the configuration')
   if (row.slots < 1) add('slots', 'no replication slot is free', 'raise max_replication_slots and restart')
   if (row.senders < 2) add('senders', 'fewer than two WAL senders are free', 'raise max_wal_senders and restart')

@@ -12,111 +12,179 @@ export interface RowStatement {
 
 /** Builds the statements for the rows of one relation of the stream against the table of the target. */
 export class RowStatements {
-  readonly relation: Relation
   readonly keyColumns: readonly number[]
+  readonly #relation: Relation
   readonly #table: TableInfo
-  readonly #columns: readonly (ColumnInfo | undefined)[]
+  readonly #columns: readonly ColumnInfo[]
   readonly #prefix: string
+  /** columns that take a value when the row is inserted and never again: "generated always as identity" */
+  readonly #fixed: readonly number[]
+  readonly #names = new Map<string, string>()
 
   /** Throws TARGET_SCHEMA when the target has no such column or no usable key. */
-  constructor(relation: Relation, table: TableInfo, prefix: string) {
-    this.relation = relation
+  constructor(relation: Relation, table: TableInfo, service: string, prefix: string) {
+    const differs = (difference: string): MigrateError =>
+      new MigrateError('TARGET_SCHEMA', { table: `${table.schema}.${table.name}`, service, difference })
+    this.#relation = relation
     this.#table = table
     this.#prefix = prefix
-    this.#columns = relation.columns.map((column) => table.columns.find((c) => c.name === column.name))
+    this.#columns = relation.columns.map(({ name }) => {
+      const column = table.columns.find((c) => c.name === name)
+      if (column === undefined) throw differs(`column ${name} is missing`)
+      return column
+    })
     this.keyColumns = table.primaryKey.map((name) => relation.columns.findIndex((column) => column.name === name))
-    for (const [index, column] of this.#columns.entries()) {
-      if (column === undefined) throw this.#differs(`column ${relation.columns[index]?.name ?? ''} is missing`)
-    }
     const usable = this.keyColumns.length > 0 && this.keyColumns.every((i) => relation.columns[i]?.key === true)
-    if (!usable) throw this.#differs('its primary key is not part of the replica identity of the source')
+    if (!usable) throw differs('its primary key is not part of the replica identity of the source')
+    this.#fixed = this.#columns.flatMap(({ identity }, i) => (identity === 'a' ? [i] : []))
   }
 
-  insert(row: Row): RowStatement {
-    return this.#statement('i', '', (used) => this.#insertText(used), row)
-  }
-
-  /** Insert or overwrite; answers a row only when something had to be changed. */
-  upsert(row: Row): RowStatement {
-    return this.#statement('m', '', (used) => this.#upsertText(used), row)
-  }
-
-  /** Sets the columns that were sent; finds the row by `key`. With `verify` only a different row is touched. */
-  update(key: Row, row: Row): RowStatement {
-    const used = this.#sent(row).filter((i) => this.#columns[i]?.identity !== 'a')
-    const shape = used.join('_')
-    const set = used.map((i, n) => `${this.#name(i)} = $${n + 1}`).join(', ')
-    return {
-      name: `${this.#prefix}u${this.relation.id}_${shape}`,
-      text: `update ${quoteTable(this.#table)} set ${set} where ${this.#where(used.length)}`,
-      values: [...used.map((i) => parameter(row[i] as Value)), ...key.map((value) => parameter(value))],
-    }
-  }
-
-  delete(key: Row): RowStatement {
-    return {
-      name: `${this.#prefix}d${this.relation.id}`,
-      text: `delete from ${quoteTable(this.#table)} where ${this.#where(0)}`,
-      values: key.map((value) => parameter(value)),
-    }
+  /** Is there a column, besides the key, whose value cannot be updated? */
+  get hasFixedValues(): boolean {
+    return this.#fixed.some((i) => !this.keyColumns.includes(i))
   }
 
   keyOf(row: Row): Row {
     return this.keyColumns.map((column) => row[column] ?? null)
   }
 
-  #statement(kind: string, extra: string, text: (used: number[]) => string, row: Row): RowStatement {
-    const used = this.#sent(row)
-    return {
-      name: `${this.#prefix}${kind}${this.relation.id}_${used.length}${extra}`,
-      text: text(used),
-      values: used.map((i) => parameter(row[i] as Value)),
-    }
+  insert(row: Row): RowStatement {
+    const used = sent(row)
+    return this.#statement('insert', used, this.#insertText(used), parameters(row, used))
   }
 
-  #insertText(used: number[]): string {
-    const columns = used.map((i) => this.#name(i)).join(', ')
+  /** Insert or overwrite; touches a row only when something in it is different, to the last bit. */
+  upsert(row: Row): RowStatement {
+    const used = sent(row)
+    const rest = used.filter((i) => !this.keyColumns.includes(i) && !this.#fixed.includes(i))
+    const conflict = `${this.#insertText(used)} on conflict (${this.#list(this.keyColumns)}) do`
+    const set = rest.map((i) => `${this.#name(i)} = excluded.${this.#name(i)}`).join(', ')
+    const sides = (side: string): string => `row(${rest.map((i) => `${side}.${this.#name(i)}`).join(', ')})::record`
+    const text =
+      rest.length === 0
+        ? `${conflict} nothing`
+        : `${conflict} update set ${set} where ${sides(quoteTable(this.#table))} *<> ${sides('excluded')}`
+    return this.#statement('upsert', used, text, parameters(row, used))
+  }
+
+  /** Deletes the row with this key whose fixed values are others; null when the table has none. */
+  outdated(row: Row): RowStatement | null {
+    if (!this.hasFixedValues) return null
+    const used = [...this.keyColumns, ...this.#fixed]
+    const fixed = this.#fixed.map((i, n) => `${this.#name(i)} = $${this.keyColumns.length + n + 1}`).join(' and ')
+    const text = `delete from ${quoteTable(this.#table)} where ${this.#where(0)} and not (${fixed})`
+    return this.#statement('outdated', [], text, parameters(row, used))
+  }
+
+  /** Sets the columns that were sent, in a row with the same fixed values; null when that takes a new row. */
+  update(key: Row, row: Row): RowStatement | null {
+    const used = sent(row)
+    const set = used.filter((i) => !this.#fixed.includes(i))
+    const newKey = this.keyColumns.some((i, n) => this.#fixed.includes(i) && !same(key[n], row[i]))
+    if (set.length === 0 || newKey) return null
+    const rest = this.#fixed.filter((i) => !this.keyColumns.includes(i))
+    const fixed = rest.map((i, n) => ` and ${this.#name(i)} = $${set.length + key.length + n + 1}`).join('')
+    const text = `update ${quoteTable(this.#table)} set ${this.#assign(set)} where ${this.#where(set.length)}${fixed}`
+    const values = [...parameters(row, set), ...key.map(parameter), ...parameters(row, rest)]
+    return this.#statement('update', used, text, values)
+  }
+
+  /** As update, of a row that keeps its key and only when something is different; null when nothing was sent. */
+  repair(key: Row, row: Row): RowStatement | null {
+    const set = sent(row).filter((i) => !this.#fixed.includes(i) && !this.keyColumns.includes(i))
+    if (set.length === 0) return null
+    const news = set.map((i, n) => `$${n + 1}::${this.#type(i)}`).join(', ')
+    const text = `update ${quoteTable(this.#table)} set ${this.#assign(set)}
+      where ${this.#where(set.length)} and row(${this.#list(set)})::record *<> row(${news})::record`
+    return this.#statement('repair', set, text, [...parameters(row, set), ...key.map(parameter)])
+  }
+
+  /** Replaces the row with this key by one with the values sent and, for the rest, its own. */
+  move(key: Row, row: Row): RowStatement {
+    const used = sent(row)
+    const kept = row.flatMap((value, i) => (value === UNCHANGED ? [i] : []))
+    const news = used.map((i, n) => `$${n + 1}::${this.#type(i)}`)
+    const text = `with old as (delete from ${quoteTable(this.#table)} where ${this.#where(used.length)}
+        returning ${kept.length === 0 ? 'true' : this.#list(kept)})
+      insert into ${quoteTable(this.#table)} (${this.#list([...used, ...kept])}) overriding system value
+      select ${[...news, ...kept.map((i) => `old.${this.#name(i)}`)].join(', ')} from old`
+    return this.#statement('move', used, text, [...parameters(row, used), ...key.map(parameter)])
+  }
+
+  delete(key: Row): RowStatement {
+    const text = `delete from ${quoteTable(this.#table)} where ${this.#where(0)}`
+    return this.#statement('delete', [], text, key.map(parameter))
+  }
+
+  find(key: Row): RowStatement {
+    const text = `select from ${quoteTable(this.#table)} where ${this.#where(0)}`
+    return this.#statement('find', [], text, key.map(parameter))
+  }
+
+  /** Deletes another row with the same values in these columns; null when they are not known. */
+  rival(names: readonly string[], row: Row): RowStatement | null {
+    const unique = names.map((name) => this.#relation.columns.findIndex((column) => column.name === name))
+    if (unique.length === 0 || unique.some((i) => (row[i] ?? UNCHANGED) === UNCHANGED)) return null
+    const equal = unique.map((i, n) => `${this.#name(i)} = $${this.keyColumns.length + n + 1}`).join(' and ')
+    const text = `delete from ${quoteTable(this.#table)} where not (${this.#where(0)}) and ${equal}`
+    return this.#statement('rival', unique, text, parameters(row, [...this.keyColumns, ...unique]))
+  }
+
+  /** One prepared statement for each kind and set of columns; PostgreSQL and its driver want short names. */
+  #statement(kind: string, columns: readonly number[], text: string, values: RowStatement['values']): RowStatement {
+    const shape = `${kind} ${columns.join(' ')}`
+    let name = this.#names.get(shape)
+    if (name === undefined) {
+      name = `${this.#prefix}_${kind}_${this.#names.size}`
+      this.#names.set(shape, name)
+    }
+    return { name, text, values }
+  }
+
+  #insertText(used: readonly number[]): string {
     const values = used.map((_, n) => `$${n + 1}`).join(', ')
     // without it a "generated always" identity refuses the source's value
-    const overriding = this.#table.columns.some((c) => c.identity === 'a') ? ' overriding system value' : ''
-    return `insert into ${quoteTable(this.#table)} (${columns})${overriding} values (${values})`
+    const overriding = this.#fixed.length > 0 ? ' overriding system value' : ''
+    return `insert into ${quoteTable(this.#table)} (${this.#list(used)})${overriding} values (${values})`
   }
 
-  #upsertText(used: number[]): string {
-    const rest = used.filter((i) => !this.keyColumns.includes(i) && this.#columns[i]?.identity !== 'a')
-    const key = this.keyColumns.map((i) => this.#name(i)).join(', ')
-    const insert = this.#insertText(used).replace('insert into', `insert into`)
-    if (rest.length === 0) return `${insert} on conflict (${key}) do nothing returning true as changed`
-    const set = rest.map((i) => `${this.#name(i)} = excluded.${this.#name(i)}`).join(', ')
-    const table = quoteTable(this.#table)
-    const sides = (side: string): string => rest.map((i) => `${side}.${this.#name(i)}${this.#cast(i)}`).join(', ')
-    return `${insert} on conflict (${key}) do update set ${set}
-      where (${sides(table)}) is distinct from (${sides('excluded')}) returning true as changed`
+  #assign(columns: readonly number[]): string {
+    return columns.map((i, n) => `${this.#name(i)} = $${n + 1}`).join(', ')
   }
 
   #where(offset: number): string {
     return this.keyColumns.map((i, n) => `${this.#name(i)} = $${offset + n + 1}`).join(' and ')
   }
 
+  #list(columns: readonly number[]): string {
+    return columns.map((i) => this.#name(i)).join(', ')
+  }
+
   #name(index: number): string {
-    return quote(this.relation.columns[index]?.name ?? '')
+    return quote(this.#relation.columns[index]?.name ?? '')
   }
 
-  #cast(index: number): string {
-    return this.#columns[index]?.comparable === false ? '::text' : ''
+  #type(index: number): string {
+    return this.#columns[index]?.type ?? 'text'
   }
+}
 
-  #sent(row: Row): number[] {
-    return row.flatMap((value, i) => (value === UNCHANGED ? [] : [i]))
-  }
+/** Indexes of the columns whose values came with the row. */
+function sent(row: Row): number[] {
+  return row.flatMap((value, i) => (value === UNCHANGED ? [] : [i]))
+}
 
-  #differs(difference: string): MigrateError {
-    const { schema, name } = this.#table
-    return new MigrateError('TARGET_SCHEMA', { table: `${schema}.${name}`, service: 'the target', difference })
-  }
+function parameters(row: Row, columns: readonly number[]) {
+  return columns.map((i) => parameter(row[i] ?? null))
 }
 
 function parameter(value: Value): Buffer | string | null {
   if (value === UNCHANGED) throw new MigrateError('INTERNAL', { reason: 'a value that was not sent' })
   return value instanceof TextValue ? value.bytes.toString('utf8') : value
+}
+
+function same(a: Value | undefined, b: Value | undefined): boolean {
+  if (a instanceof TextValue && b instanceof TextValue) return a.bytes.equals(b.bytes)
+  if (Buffer.isBuffer(a) && Buffer.isBuffer(b)) return a.equals(b)
+  return a === b
 }

@@ -24,8 +24,13 @@ export async function moveSequences(from: Sql, to: Sql, tables: readonly TableIn
       const known = [here?.last, rows[0]?.most, there.last].flatMap((value) => (value == null ? [] : [BigInt(value)]))
       const far = known.reduce((a, b) => (a > b === rising ? a : b), rising ? 0n : -1n)
       const next = rising ? far + BigInt(HEADROOM) : far - BigInt(HEADROOM)
-      await to.query(`select setval($1::regclass, $2::bigint, true)`, [there.name, next.toString()])
-      moved += 1
+      // only ahead: what a run that was overtaken still sends must not take numbers back that were given out since
+      const { rowCount } = await to.query(
+        `select setval($1::regclass, $2::bigint, true)
+         where ${rising ? '$2::bigint >' : '$2::bigint <'} coalesce(pg_sequence_last_value($1::regclass), ${rising ? 0 : -1})`,
+        [there.name, next.toString()],
+      )
+      moved += rowCount
     }
   }
   return moved

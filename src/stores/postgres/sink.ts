@@ -1,15 +1,18 @@
 import type pg from 'pg'
 import { MigrateError } from '../../errors.ts'
-import { NOTE, type Relation, type Row, TextValue, type Transaction } from '../../model/change.ts'
+import { NOTE, type Relation, type Transaction } from '../../model/change.ts'
 import { formatLsn } from '../../model/lsn.ts'
 import type { Direction } from '../../model/progress.ts'
 import type { Database } from '../../model/sql.ts'
-import type { Checkpoint, RowWrite, Sink, SinkBatch, SinkResult } from '../../sync/ports.ts'
+import type { Checkpoint, Sink, SinkBatch, SinkResult, WriteOutcome, Written } from '../../sync/ports.ts'
+import { applyExactly } from './apply-exactly.ts'
 import type { TableInfo } from './catalogue.ts'
 import { applicationName, CHECKPOINT_CHANNEL, readCheckpoint } from './checkpoint.ts'
+import { converge } from './converge.ts'
 import { connect } from './database.ts'
-import { quoteTable } from './identifier.ts'
-import { type RowStatement, RowStatements } from './row-statements.ts'
+import { keyAsJson } from './key-json.ts'
+import { replay } from './replay.ts'
+import { RowWriter } from './row-writer.ts'
 import { sqlstate, translate } from './translate.ts'
 
 export interface SinkOptions {
@@ -48,7 +51,7 @@ class PostgresSink implements Sink {
   readonly #client: pg.Client
   readonly #pid: number
   readonly #login: { role: string; address: string }
-  readonly #statements = new Map<Relation, RowStatements>()
+  readonly #rows: RowWriter
   #listening: AsyncDisposable | null = null
 
   constructor(options: SinkOptions, client: pg.Client, pid: number, login: { role: string; address: string }) {
@@ -56,6 +59,7 @@ class PostgresSink implements Sink {
     this.#client = client
     this.#pid = pid
     this.#login = login
+    this.#rows = new RowWriter(client, options)
   }
 
   async checkpoint(): Promise<Checkpoint> {
@@ -69,7 +73,7 @@ class PostgresSink implements Sink {
   }
 
   keyColumns(relation: Relation): readonly number[] {
-    return this.#of(relation).keyColumns
+    return this.#rows.of(relation).keyColumns
   }
 
   async write(batch: SinkBatch): Promise<SinkResult> {
@@ -77,7 +81,9 @@ class PostgresSink implements Sink {
       try {
         return await this.#writeOnce(batch)
       } catch (error) {
+        // a lost connection has rolled back by itself
         await this.#client.query('rollback').catch(() => undefined)
+        if (batch.work.kind === 'converge' && sqlstate(error) === '23505') return { kind: 'conflict' }
         // a second leg in between: deadlock or serialization; the whole batch again
         const again = ['40P01', '40001'].includes(sqlstate(error)) && attempt < 5
         if (!again) throw translate(error, this.#login)
@@ -105,7 +111,7 @@ class PostgresSink implements Sink {
     const legs = this.#options.direction === 'forward' && work.kind !== 'none' && batch.from.hold
     const watch = legs ? this.#watch(batch.from.graceMs) : null
     try {
-      const result = await this.#rows(batch)
+      const result = await this.#work(batch)
       await this.#client.query('commit')
       return result
     } finally {
@@ -142,7 +148,7 @@ class PostgresSink implements Sink {
         note,
       ],
     })
-    return rowCount === 1 ? { kind: 'written', rows: 0, changed: [] } : { kind: 'changed' }
+    return rowCount === 1 ? NOTHING : { kind: 'changed' }
   }
 
   /** Reverse only: the authority row of this very database must allow it, for as long as the transaction lasts. */
@@ -168,53 +174,24 @@ class PostgresSink implements Sink {
     )
   }
 
-  async #rows(batch: SinkBatch): Promise<SinkResult> {
+  async #work(batch: SinkBatch): Promise<SinkResult> {
     await this.#touch(batch)
     const { work } = batch
-    if (work.kind === 'none') return { kind: 'written', rows: 0, changed: [] }
+    if (work.kind === 'none') return NOTHING
     await this.#revoke(work.revoke)
-    if (work.kind === 'exact') {
-      let rows = 0
-      for (const transaction of work.transactions) rows += await this.#exact(transaction)
-      return { kind: 'written', rows, changed: [] }
-    }
-    const changed: boolean[] = []
-    for (const write of work.writes) changed.push(await this.#converge(write))
-    return { kind: 'written', rows: work.writes.length, changed }
-  }
-
-  async #exact(transaction: Transaction): Promise<number> {
-    for (const change of transaction.changes) {
-      if (change.op === 'truncate') {
-        const tables = change.relations.map((relation) => quoteTable(relation)).join(', ')
-        await this.#client.query(`truncate ${tables}${change.restartIdentity ? ' restart identity' : ''}`)
-        continue
-      }
-      const statements = this.#of(change.relation)
-      if (change.op === 'insert') await this.#one(statements.insert(change.row), change.relation)
-      else if (change.op === 'delete') await this.#one(statements.delete(statements.keyOf(change.old)), change.relation)
-      else {
-        const key = statements.keyOf(change.old ?? change.row)
-        await this.#one(statements.update(key, change.row), change.relation)
+    switch (work.kind) {
+      case 'exact':
+        for (const change of work.transactions.flatMap(({ changes }) => changes)) await applyExactly(this.#rows, change)
+        return { ...NOTHING, rows: changesIn(work.transactions) }
+      case 'replay':
+        return { ...NOTHING, rows: changesIn(work.transactions), missing: await replay(this.#rows, work.transactions) }
+      case 'converge': {
+        const outcomes: WriteOutcome[] = []
+        for (const write of work.writes) outcomes.push(await converge(this.#rows, write))
+        const missing = work.writes.filter((_, i) => outcomes[i] === 'missing')
+        return { kind: 'written', rows: outcomes.length, outcomes, missing }
       }
     }
-    return transaction.changes.length
-  }
-
-  async #one(statement: RowStatement, relation: Relation): Promise<void> {
-    const { rowCount } = await this.#query(statement)
-    if (rowCount !== 1) {
-      throw new MigrateError('ROW_MISSING', { table: `${relation.schema}.${relation.name}`, role: this.#options.role })
-    }
-  }
-
-  /** True when the row was not as it should be. */
-  async #converge(write: RowWrite): Promise<boolean> {
-    const statements = this.#of(write.relation)
-    if (write.op === 'insert') return (await this.#query(statements.upsert(write.row))).rowCount === 1
-    if (write.op === 'delete') return (await this.#query(statements.delete(write.key))).rowCount === 1
-    await this.#one(statements.update(write.key, write.row), write.relation)
-    return false
   }
 
   /** Keys first and in order, before any row: a leg that comes later finds its key taken. */
@@ -252,41 +229,14 @@ class PostgresSink implements Sink {
     }, every)
   }
 
-  #query(statement: RowStatement): Promise<pg.QueryResult> {
-    return this.#client.query({ name: statement.name, text: statement.text, values: [...statement.values] })
-  }
-
-  #of(relation: Relation): RowStatements {
-    let found = this.#statements.get(relation)
-    if (found === undefined) {
-      const table = this.#options.tables.find((t) => t.schema === relation.schema && t.name === relation.name)
-      if (table === undefined) {
-        const name = `${relation.schema}.${relation.name}`
-        throw new MigrateError('TARGET_SCHEMA', { table: name, service: this.#options.service, difference: 'it is not there' })
-      }
-      found = new RowStatements(relation, table, `s${this.#statements.size}`)
-      this.#statements.set(relation, found)
-    }
-    return found
-  }
-
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#listening?.[Symbol.asyncDispose]()
     await this.#client.end().catch(() => undefined)
   }
 }
 
-/** Key values as they came over the wire: `b` + hex of the binary form, `t` + text. */
-export function keyAsJson(key: Row): (string | null)[] {
-  return key.map((value) => {
-    if (value instanceof TextValue) return `t${value.bytes.toString('utf8')}`
-    return Buffer.isBuffer(value) ? `b${value.toString('hex')}` : null
-  })
-}
+const NOTHING: Written = { kind: 'written', rows: 0, outcomes: [], missing: [] }
 
-export function keyFromJson(key: readonly (string | null)[]): (Buffer | string | null)[] {
-  return key.map((value) => {
-    if (value === null) return null
-    return value.startsWith('t') ? value.slice(1) : Buffer.from(value.slice(1), 'hex')
-  })
+function changesIn(transactions: readonly Transaction[]): number {
+  return transactions.reduce((sum, { changes }) => sum + changes.length, 0)
 }

@@ -19,6 +19,8 @@ export interface CopyOptions {
   /** the same tables on both sides, in the same order */
   readonly tables: readonly { readonly source: TableInfo; readonly target: TableInfo }[]
   readonly onTable: (table: string, rows: number) => void
+  /** ends the copy; nothing of it stays in the target, the slot is dropped by the next one */
+  readonly signal?: AbortSignal
 }
 
 /**
@@ -34,12 +36,13 @@ export async function copyTables(options: CopyOptions): Promise<void> {
     await source.sql.query(`set transaction snapshot ${quoteLiteral(slot.snapshot)}`)
     await target.sql.query(`set session_replication_role = replica`)
     await target.sql.query(`begin`)
-    for (const pair of options.tables) await copyTable(source.client, target, pair, options.onTable)
+    for (const pair of options.tables) await copyTable(source.client, target, pair, options)
     const row = { pipeline: options.pipeline, at: slot.consistentPoint, sourceSystem: options.sourceSystem }
     await createCheckpoint(target.sql, { ...row, state: 'apply' })
     await target.sql.query(`commit`)
     await source.sql.query(`commit`)
   } catch (error) {
+    options.signal?.throwIfAborted()
     throw translate(error, target.login)
   } finally {
     await source.client.end()
@@ -51,8 +54,9 @@ async function copyTable(
   source: pg.Client,
   target: { client: pg.Client; sql: Sql },
   pair: { source: TableInfo; target: TableInfo },
-  onTable: (table: string, rows: number) => void,
+  { onTable, signal }: Pick<CopyOptions, 'onTable' | 'signal'>,
 ): Promise<void> {
+  signal?.throwIfAborted()
   const { rows } = await target.sql.query(`select 1 from ${quoteTable(pair.target)} limit 1`)
   const name = `${pair.target.schema}.${pair.target.name}`
   if (rows.length > 0) throw new MigrateError('TARGET_NOT_EMPTY', { table: name, service: name })
@@ -63,6 +67,6 @@ async function copyTable(
   // a partitioned table can only be copied by a query
   const out = source.query(copyTo(`copy (select ${columns} from ${quoteTable(pair.source)}) to stdout (format binary)`))
   const into = target.client.query(copyFrom(`copy ${quoteTable(pair.target)} (${columns}) from stdin (format binary)`))
-  await pipeline(out, into)
+  await pipeline(out, into, signal === undefined ? {} : { signal })
   onTable(name, into.rowCount ?? 0)
 }

@@ -6,7 +6,8 @@ export function translate(error: unknown, login: Pick<Login, 'role' | 'address'>
   if (error instanceof MigrateError) return error
   const { role, address } = login
   const { code, message } = facts(error)
-  if (/^(28|3D)/.test(code)) return new MigrateError('DATABASE_LOGIN', { role, address, reason: message }, { cause: error })
+  if (/^(28|3D)/.test(code))
+    return new MigrateError('DATABASE_LOGIN', { role, address, reason: message }, { cause: error })
   if (code === '42501') return new MigrateError('DATABASE_PERMISSION', { role, reason: message }, { cause: error })
   if (isUnavailable(code, message)) {
     return new MigrateError('DATABASE_UNREACHABLE', { role, address, reason: message }, { cause: error })
@@ -38,5 +39,9 @@ function facts(error: unknown): { code: string; message: string } {
 const NETWORK = /^(ECONN|EHOST|ENET|ENOTFOUND|EPIPE|ETIMEDOUT|EAI_)/
 
 function isUnavailable(code: string, message: string): boolean {
-  return NETWORK.test(code) || /^(08|57P|53)/.test(code) || /^(Connection terminated|timeout exceeded|Client has encountered)/i.test(message)
+  return (
+    NETWORK.test(code) ||
+    /^(08|57P|53)/.test(code) ||
+    /^(Connection terminated|timeout exceeded|Client has encountered)/i.test(message)
+  )
 }

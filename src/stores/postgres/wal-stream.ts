@@ -1,5 +1,6 @@
 import { LogicalReplicationService, PgoutputPlugin } from 'pg-logical-replication'
 import type pg from 'pg'
+import { MigrateError } from '../../errors.ts'
 import { asLsn, formatLsn, type Lsn, ZERO_LSN } from '../../model/lsn.ts'
 import type { Frame, WalStream } from '../../sync/ports.ts'
 import { clientConfig, type DatabaseOptions } from './database.ts'
@@ -41,7 +42,11 @@ export async function openWalStream(options: WalStreamOptions): Promise<WalStrea
   service.on('error', (error: Error) => plugin.end(translate(error, login)))
 
   await Promise.race([started, ended])
-  plugin.throwIfFailed()
+  if (plugin.failure !== null) {
+    // the library keeps the connection when START_REPLICATION is refused
+    await service.destroy()
+    throw plugin.failure
+  }
 
   // The server drops a client that is silent for wal_sender_timeout; a third of it survives a lost packet.
   const beat = options.walSenderTimeout === 0 ? 15_000 : Math.min(options.walSenderTimeout / 3, 15_000)
@@ -89,6 +94,10 @@ class FramePlugin extends PgoutputPlugin {
     connection.removeAllListeners('copyData')
     connection.on('copyData', ({ chunk }) => this.#receive(chunk))
     this.#connection = connection
+    // from 18 on the server goes on without a publication that was dropped, and leaves its changes out
+    client.on('notice', ({ code, message = '' }) => {
+      if (code === '55000' && message.includes('publication')) this.end(this.#publicationLost())
+    })
     const version = this.#options.serverVersion
     const settings = [
       `proto_version '${version >= 160_000 ? 4 : version >= 150_000 ? 3 : 2}'`,
@@ -123,8 +132,15 @@ class FramePlugin extends PgoutputPlugin {
     this.#wake?.()
   }
 
-  throwIfFailed(): void {
-    if (this.#ended !== null && this.#ended.error !== null) throw this.#ended.error
+  get failure(): Error | null {
+    return this.#ended?.error ?? null
+  }
+
+  #publicationLost(): MigrateError {
+    const { slot, publication, from, role } = this.#options
+    const position = formatLsn(this.#flushed > from ? this.#flushed : from)
+    const service = `the copy of the ${role} database`
+    return new MigrateError('SLOT_LOST', { slot: `${slot} (its publication ${publication})`, position, service })
   }
 
   async *frames(): AsyncGenerator<readonly Frame[]> {
@@ -148,6 +164,8 @@ class FramePlugin extends PgoutputPlugin {
   }
 
   #receive(chunk: Buffer): void {
+    // what comes after the end (a lost publication, a close) may have a gap before it
+    if (this.#ended !== null) return
     const kind = chunk[0]
     if (kind === 0x77) {
       // 'w': start, end, time, then the message; the driver reuses its buffer, so what is kept is copied

@@ -87,13 +87,12 @@ function relation(reader: Reader): Relation {
 
 function update(reader: Reader): Message {
   const relationId = reader.uint32()
-  const first = reader.oneOf('K', 'O', 'N')
-  if (first === 'N') return { kind: 'update', relationId, old: null, row: tuple(reader) }
+  if (reader.oneOf('K', 'O', 'N') === 'N') return { kind: 'update', relationId, old: null, row: tuple(reader) }
   const old = tuple(reader)
   reader.expect('N')
   const row = tuple(reader)
-  // identity full sends the unchanged TOAST value in the old row only
-  const complete = first === 'O' ? row.map((value, i) => (value === UNCHANGED ? (old[i] ?? value) : value)) : row
+  // a TOAST value that has not changed is sent in the old row only: any under identity full, else those of the key
+  const complete = row.map((value, i) => (value === UNCHANGED ? (old[i] ?? value) : value))
   return { kind: 'update', relationId, old, row: complete }
 }
 

@@ -119,7 +119,8 @@ begin
   end if;
 end $$;
 
--- The point of no return of a rollback: authority and gate go back to the monolith in one call. Returns the new epoch.
+-- The point of no return of a rollback: authority and gate go back to the monolith in one call; `lift` then makes the
+-- gate quick again. Returns the new epoch.
 create function migrate.switch_back(svc text, r bigint, e bigint) returns bigint language plpgsql as $$
 declare x bigint;
 begin
@@ -130,7 +131,10 @@ begin
    where a.service = svc and a.state = 'service' and a.epoch = e
   returning a.epoch into x;
   if x is null then raise exception 'SWITCH_REFUSED' using errcode = '55000'; end if;
-  perform setval(format('migrate.%I', 'fence_' || svc)::regclass, 0, true);
+  -- in this transaction, so that the forward pipeline starts exactly when there is something to carry
+  perform pg_logical_emit_message(true, 'migrate.start', svc || ' forward ' || r || ' ' || x);
+  -- setval is not undone by a crash before the commit: a fence long over leaves the word to the authority row
+  perform setval(format('migrate.%I', 'fence_' || svc)::regclass, 1, true);
   return x;
 end $$;
 
@@ -146,6 +150,8 @@ begin
    where a.service = svc and a.state = 'service' and a.epoch = e
   returning a.epoch into x;
   if x is null then raise exception 'SWITCH_REFUSED' using errcode = '55000'; end if;
-  update migrate.checkpoint set authority_epoch = x where pipeline = pipe and state = 'apply';
+  -- a sealed one is claimed by what the authority row says: a claim that has read the old epoch must fail
+  update migrate.checkpoint set authority_epoch = x, epoch = epoch + (state = 'sealed')::int
+   where pipeline = pipe and state <> 'discard';
   return x;
 end $$;

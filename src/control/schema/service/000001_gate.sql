@@ -36,11 +36,12 @@ begin
   raise exception 'migrate: % does not take writes here now', tg_argv[0] using errcode = '25006';
 end $$;
 
--- Changes the gate; waits for transactions that have passed it. False: a newer run or epoch was here.
+-- Changes the gate; closing it waits for transactions that have passed it, opening it for legs under way only (they
+-- hold the row). False: a newer run or epoch was here.
 create function migrate.set_gate(svc text, r bigint, e bigint, m text) returns bool language plpgsql
 set lock_timeout = '200ms' as $$
 begin
-  perform pg_advisory_xact_lock(1835623283, hashtext(svc));
+  if m <> 'open' then perform pg_advisory_xact_lock(1835623283, hashtext(svc)); end if;
   update migrate.gate set mode = m, epoch = e, run = r where service = svc and run <= r and epoch <= e;
   return found;
 end $$;
@@ -64,8 +65,9 @@ begin
   end if;
   insert into migrate.seen (key, service, by) values (k, svc, 'leg') on conflict do nothing;
   if not found then
+    -- "by" in quotes: a bare one is a keyword of plpgsql
     select * into kept from migrate.seen s where s.key = k;
-    return query select case when kept.by = 'leg' then 'replayed' else 'revoked' end, kept.status, kept.answer;
+    return query select case when kept."by" = 'leg' then 'replayed' else 'revoked' end, kept.status, kept.answer;
     return;
   end if;
   perform set_config('migrate.leg', e::text, true);

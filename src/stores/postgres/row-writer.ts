@@ -1,0 +1,57 @@
+import type pg from 'pg'
+import { MigrateError } from '../../errors.ts'
+import type { Change, Relation } from '../../model/change.ts'
+import type { TableInfo } from './catalogue.ts'
+import { quoteTable } from './identifier.ts'
+import { type RowStatement, RowStatements } from './row-statements.ts'
+
+export interface RowWriterOptions {
+  readonly service: string
+  /** of the target, for messages */
+  readonly role: string
+  readonly tables: readonly TableInfo[]
+}
+
+/** Runs statements about rows in the transaction that is open on the client. */
+export class RowWriter {
+  readonly client: pg.Client
+  readonly #options: RowWriterOptions
+  readonly #statements = new Map<Relation, RowStatements>()
+
+  constructor(client: pg.Client, options: RowWriterOptions) {
+    this.client = client
+    this.#options = options
+  }
+
+  /** Throws TARGET_SCHEMA when the target has no table that fits. */
+  of(relation: Relation): RowStatements {
+    let found = this.#statements.get(relation)
+    if (found === undefined) {
+      const { tables, service } = this.#options
+      const table = tables.find((t) => t.schema === relation.schema && t.name === relation.name)
+      if (table === undefined) {
+        const name = `${relation.schema}.${relation.name}`
+        throw new MigrateError('TARGET_SCHEMA', { table: name, service, difference: 'it is not there' })
+      }
+      found = new RowStatements(relation, table, service, `s${this.#statements.size}`)
+      this.#statements.set(relation, found)
+    }
+    return found
+  }
+
+  /** How many rows the statement has changed, or found. */
+  async run(statement: RowStatement): Promise<number> {
+    const { name, text, values } = statement
+    const { rowCount } = await this.client.query({ name, text, values: [...values] })
+    return rowCount ?? 0
+  }
+
+  async truncate({ relations, restartIdentity }: Extract<Change, { op: 'truncate' }>): Promise<void> {
+    const tables = relations.map((relation) => quoteTable(relation)).join(', ')
+    await this.client.query(`truncate ${tables}${restartIdentity ? ' restart identity' : ''}`)
+  }
+
+  missing(relation: Relation): MigrateError {
+    return new MigrateError('ROW_MISSING', { table: `${relation.schema}.${relation.name}`, role: this.#options.role })
+  }
+}

@@ -1,0 +1,17 @@
+import type { Lsn } from '../model/lsn.ts'
+import type { Direction, SyncCounters } from '../model/progress.ts'
+import type { PipelineControl, Sink, WalStream } from './ports.ts'
+
+export interface PipelineOptions {
+  readonly service: string
+  readonly direction: Direction
+  readonly stream: WalStream
+  readonly sink: Sink
+  readonly control: PipelineControl
+  readonly counters: SyncCounters
+  /** ends by itself once everything up to here is durable */
+  readonly until?: Lsn
+  /** a place where a test ends or freezes this process */
+  readonly failpoint: (name: string) => Promise<void>
+  readonly signal: AbortSignal
+}

@@ -1,0 +1,62 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { planCutover, planRollback } from '../../src/cutover/plan.ts'
+import { freezeAt } from '../support/frozen.ts'
+import { type MovingShop, startMovingShop, succeed } from '../support/moving-shop.ts'
+import { controlState, eventually } from '../support/two-sides.ts'
+
+/** Every step with MIGRATE_MATRIX=full; else one before the switch and one after it. */
+const FULL = process.env.MIGRATE_MATRIX === 'full'
+const PLACES = FULL
+  ? [...names(planCutover('users')).map((place) => `cutover.${place}`), ...names(planRollback('users')).map((place) => `rollback.${place}`)]
+  : ['cutover.fence.after', 'cutover.switch.after']
+const FENCE = 3_000
+const BOUND = 300
+
+const stack = new AsyncDisposableStack()
+let moving: MovingShop
+
+beforeAll(async () => {
+  moving = await startMovingShop(stack)
+})
+afterAll(() => stack.disposeAsync())
+
+describe('a frozen move', () => {
+  test.each(PLACES)('%s: holds up nobody, is overtaken, and changes nothing when it wakes up', async (place) => {
+    const [kind, step] = place.split('.') as ['cutover' | 'rollback', string]
+    await moving.ensure(kind === 'cutover' ? 'dual-write' : 'live')
+    const { ledger } = moving.writers
+    ledger.slowestDirect = 0
+    const frozen = await freezeAt(moving.shop, kind, step)
+    const since = performance.now()
+
+    const { side } = await moving.standing()
+    if (side === 'monolith') {
+      // at the fence's deadline at the latest the monolith writes on
+      const accepted = () => Promise.resolve(ledger.directAt.at(-1) ?? 0)
+      await eventually(accepted, (at) => at > since && at > since + (isFenced(kind, step) ? 0 : 500), FENCE + 1_500)
+      const first = ledger.directAt.find((at) => at > since) ?? Number.POSITIVE_INFINITY
+      expect(first - since).toBeLessThan(FENCE + 500)
+    }
+    expect(ledger.slowestDirect).toBeLessThan(BOUND)
+
+    const other = await succeed(moving[kind]())
+    expect(other.stdout).toContain('"event":"recovered"')
+    expect(ledger.slowestDirect).toBeLessThan(BOUND)
+    await moving.writers.rest()
+    const before = await controlState(moving.sides)
+    const woken = await frozen.wake()
+    expect(await controlState(moving.sides)).toEqual(before)
+    // with nothing left to do it may also end well
+    expect(woken.code, woken.stdout + woken.stderr).toBe(place.endsWith('finish.after') ? 0 : 5)
+    await moving.expectSound()
+  })
+})
+
+function names(steps: readonly { name: string }[]): string[] {
+  return steps.flatMap(({ name }) => [`${name}.before`, `${name}.after`])
+}
+
+function isFenced(kind: string, step: string): boolean {
+  const steps = names(planCutover('users'))
+  return kind === 'cutover' && steps.indexOf(step) >= steps.indexOf('fence.after')
+}

@@ -1,0 +1,34 @@
+// A command of migrate that stops at a failpoint, for something to happen meanwhile.
+import { readFile } from 'node:fs/promises'
+import type { Shop } from '../../fixtures/demo/shop.ts'
+import type { RunningProcess } from '../../fixtures/servers/process.ts'
+import { eventually } from './two-sides.ts'
+
+/** Starts `migrate KIND users` and waits until it is frozen at `KIND.PLACE`. */
+export async function freezeAt(shop: Shop, kind: 'cutover' | 'rollback', place: string): Promise<Frozen> {
+  const running = await shop.startCli([kind, 'users'], { MIGRATE_FAILPOINT: `${kind}.${place}=stop` })
+  await eventually(
+    () => stateOf(running.pid),
+    (state) => state === 'T',
+  )
+  return {
+    running,
+    async wake() {
+      running.child.kill('SIGCONT')
+      const { code } = await running.exited
+      return { code, stdout: running.stdout.text(), stderr: running.stderr.text() }
+    },
+  }
+}
+
+export interface Frozen {
+  readonly running: RunningProcess
+  /** lets it go on, to its end */
+  wake(): Promise<{ code: number | null; stdout: string; stderr: string }>
+}
+
+/** The state letter of a process: T = stopped. */
+async function stateOf(pid: number): Promise<string> {
+  const text = await readFile(`/proc/${pid}/stat`, 'utf8')
+  return text.slice(text.lastIndexOf(')') + 2, text.lastIndexOf(')') + 3)
+}
