@@ -1,10 +1,13 @@
+import { DEFAULTS } from '../config/defaults.ts'
 import { failpoints } from '../config/failpoint.ts'
 import { beginStep, closeRun, endStep, type Run, type RunKind, unfinishedRun } from '../control/journal.ts'
+import { takeLease } from '../control/lease.ts'
 import { type Outcome, settleRun } from '../cutover/recover.ts'
 import type { RunContext, StepReport } from '../cutover/run.ts'
-import { MigrateError } from '../errors.ts'
+import { asMigrateError, EXIT, MigrateError } from '../errors.ts'
+import { pause } from '../model/pause.ts'
 import { movePorts } from './move-ports.ts'
-import type { App } from './open.ts'
+import { type App, namesOf } from './open.ts'
 
 /** What runs of one service share while this process holds the lease of its moves. */
 export interface Moving {
@@ -34,6 +37,50 @@ export async function settleInterrupted(moving: Moving): Promise<{ run: Run; out
   await closeRun(app.control, run.id, outcome.state, 'ended by a later run')
   moving.onRecovered(run.kind, outcome.state)
   return { run, outcome }
+}
+
+/** So long after the end of its lease nobody has come back for a run, seconds. */
+const ABANDONED = 2
+const LOOK_EVERY = 1_000
+
+/**
+ * For a worker: ends runs whose process died and that nobody runs again, so that a rollback that died behind the closed
+ * gate costs a lease of refused writes and not a night of them. Runs until the signal aborts, never rejects.
+ */
+export async function settleAbandoned(
+  app: App,
+  name: string,
+  onFailure: (error: Error) => void,
+  signal: AbortSignal,
+): Promise<void> {
+  while (!signal.aborted) {
+    try {
+      await pause(LOOK_EVERY, signal)
+      if (await isAbandoned(app, name)) await settleAsWorker(app, name, signal)
+    } catch (error) {
+      // the next round tries again; somebody who came first is what we want
+      if (!signal.aborted && asMigrateError(error).exit !== EXIT.locked) onFailure(asMigrateError(error))
+    }
+  }
+}
+
+async function settleAsWorker(app: App, name: string, signal: AbortSignal): Promise<void> {
+  await using lease = await takeLease(app.control, { name: namesOf(app.config, name).moveLease, patience: 0, signal })
+  await settleInterrupted({
+    ...{ app, name, action: 'sync', run: lease.epoch, maxWriteOutage: DEFAULTS.writeOutageMs },
+    onStep: () => undefined,
+    onRecovered: () => undefined,
+    signal: AbortSignal.any([signal, lease.lost]),
+  })
+}
+
+async function isAbandoned(app: App, name: string): Promise<boolean> {
+  const { rowCount } = await app.control.query(
+    `select 1 from migrate.run r join migrate.lease l on l.name = $2
+     where r.service = $1 and r.state = 'running' and l.expires_at < clock_timestamp() - $3 * interval '1 second'`,
+    [name, namesOf(app.config, name).moveLease, ABANDONED],
+  )
+  return rowCount > 0
 }
 
 /** A journalled run under the lease that is held now, whoever began it. */

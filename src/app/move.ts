@@ -44,7 +44,10 @@ export interface MoveResult {
 export async function moveService(app: App, name: string, kind: RunKind, options: MoveOptions): Promise<MoveResult> {
   serviceOf(app.config, name)
   await installControl(app)
-  await using lease = await takeLease(app.control, { name: namesOf(app.config, name).moveLease, signal: options.signal })
+  await using lease = await takeLease(app.control, {
+    name: namesOf(app.config, name).moveLease,
+    signal: options.signal,
+  })
   const moving: Moving = {
     ...{ app, name, action: kind, run: lease.epoch },
     maxWriteOutage: options.maxWriteOutage ?? DEFAULTS.writeOutageMs,

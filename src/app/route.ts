@@ -8,6 +8,7 @@ import { SecondLegs } from '../dualwrite/leg.ts'
 import { STAGE_RULES } from '../model/stage.ts'
 import { type RunningRouter, SYSTEM_CLOCK } from '../router/options.ts'
 import { serveRouter } from '../router/server.ts'
+import { within } from '../router/within.ts'
 import { type App, installControl } from './open.ts'
 
 /** Sets the share of the reads that goes to the service; from stage `sync` this enters `route`. */
@@ -46,7 +47,7 @@ export async function serve(
 ): Promise<{ counters: object }> {
   await installControl(app)
   const instance = `${hostname()}/${process.pid}`
-  await using control = routerControl(app.control, app.monolith)
+  const control = routerControl(app.control, app.monolith)
   const legs = new SecondLegs({
     intents: intentStore(app.control),
     services: new Map(Object.entries(app.config.services).map(([name, { http }]) => [name, http])),
@@ -73,8 +74,18 @@ export async function serve(
   } finally {
     await legs.close()
     // Nobody needs to wait for the lease of an instance that has drained, or that never listened.
-    await forgetRouter(app.control, instance).catch((error: Error) => {
+    await within(forgetRouter(app.control, instance), CLOSE_MS).catch((error: Error) => {
       options.log(`this router stays listed until its lease runs out: ${error.message}`)
     })
+    await closeSoon(control)
   }
+}
+
+/** What a database that does not answer may add to the end of a router. */
+const CLOSE_MS = 1_000
+
+/** Closes, and goes on without waiting for a database that does not answer: a router that has drained must end. */
+export async function closeSoon(resource: AsyncDisposable): Promise<void> {
+  const closed = Promise.resolve(resource[Symbol.asyncDispose]())
+  await within(closed, CLOSE_MS).catch(() => undefined)
 }

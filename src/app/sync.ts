@@ -8,6 +8,7 @@ import { STAGE_RULES } from '../model/stage.ts'
 import { retry } from '../retry.ts'
 import type { Finding } from '../stores/postgres/preflight.ts'
 import { keepHouse } from './housekeeping.ts'
+import { settleAbandoned } from './interrupted.ts'
 import { type App, installControl, namesOf } from './open.ts'
 import { newCounters, type PipelineJob, runDirection, sourcePosition } from './pipeline.ts'
 import { checkService, copyService, prepareReverse, prepareService } from './prepare.ts'
@@ -50,12 +51,15 @@ export async function syncService(
   const counters = { forward: newCounters(), reverse: newCounters() }
   const job = { app, name, epoch: lease.epoch, signal }
   const ending = new AbortController()
-  const house = keepHouse(app, name, AbortSignal.any([signal, ending.signal]))
+  const besides = AbortSignal.any([signal, ending.signal])
+  const house = keepHouse(app, name, besides)
+  const runs = settleAbandoned(app, name, (error) => options.events.retrying('forward', error), besides)
   try {
     await follow(job, counters, until, options.events)
   } finally {
     ending.abort()
     await house
+    await runs
   }
   if (lease.lost.aborted) throw lease.lost.reason
   const position = formatLsn(await sourcePosition(app, name, 'forward'))

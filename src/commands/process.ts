@@ -16,7 +16,11 @@ export async function runProcess(proc: NodeJS.Process): Promise<void> {
   proc.on('uncaughtException', (error) => crash(proc, error, output))
   using interrupts = watchInterrupts(proc, (line) => output.note(line), Date.now)
   proc.exitCode = await runProgram(argv, { definitions: COMMANDS, output, interrupts, env })
+  // Connections to a server that hangs must not keep a finished command alive; one that ends by itself ends before.
+  proc.stdout.write('', () => setTimeout(() => proc.exit(), LINGER_MS).unref())
 }
+
+const LINGER_MS = 2_000
 
 /** Something threw outside of every await: what the process holds is unknown, so it says so and ends. */
 function crash(proc: NodeJS.Process, error: Error, output: Output): void {

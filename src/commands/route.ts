@@ -11,18 +11,22 @@ const serve = defineCommand<{ listen?: string }>({
     const { openApp } = await import('../app/open.ts')
     const app = await import('../app/route.ts')
     const config = await loadConfig()
-    await using opened = openApp(config, 'router')
-    const { counters } = await app.serve(opened, {
-      listen: listen === undefined ? config.router.listen : address(listen),
-      signal,
-      log: (line) => output.note(line),
-      onListening: (router, instance) =>
-        output.progress(
-          { event: 'listening', url: router.address.url, instance },
-          `listening on ${router.address.url} as ${instance}`,
-        ),
-    })
-    output.result({ schema: 'migrate.route-serve/1', status: 'ok', data: { counters } }, () => 'drained')
+    const opened = openApp(config, 'router')
+    try {
+      const { counters } = await app.serve(opened, {
+        listen: listen === undefined ? config.router.listen : address(listen),
+        signal,
+        log: (line) => output.note(line),
+        onListening: (router, instance) =>
+          output.progress(
+            { event: 'listening', url: router.address.url, instance },
+            `listening on ${router.address.url} as ${instance}`,
+          ),
+      })
+      output.result({ schema: 'migrate.route-serve/1', status: 'ok', data: { counters } }, () => 'drained')
+    } finally {
+      await app.closeSoon(opened)
+    }
   },
 })
 

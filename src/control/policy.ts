@@ -86,7 +86,7 @@ async function readRows(sql: Sql): Promise<ControlRow[]> {
   return (await sql.query<ControlRow>(CONTROL)).rows
 }
 
-export async function readAuthority(sql: Sql): Promise<AuthorityRow[]> {
+async function readAuthority(sql: Sql): Promise<AuthorityRow[]> {
   return (await sql.query<AuthorityRow>(AUTHORITY)).rows
 }
 

@@ -67,7 +67,10 @@ export function planRollback(service: string): RollbackStep[] {
     stop('verify-touched', 'compare the keys noted since'),
     stop('sequences', "move the monolith's sequences beyond the service's"),
     stop('seal', 'seal the reverse pipeline'),
-    stop('switch-back', "switch the authority row back, open the monolith's gate, start the forward pipeline: the point of no return"),
+    stop(
+      'switch-back',
+      "switch the authority row back, open the monolith's gate, start the forward pipeline: the point of no return",
+    ),
     after('reopen', "the service's gate takes second legs again, stage dual-write"),
     after('routers', 'every live router obeys; held writes go to the monolith'),
     after('finish', 'stop noting keys, audit'),

@@ -18,38 +18,42 @@ beforeAll(async () => {
 })
 afterAll(() => stack.disposeAsync())
 
-test.runIf(ROUNDS > 0)('a move that is killed or frozen anywhere, with another one behind it', { timeout: 3_600_000 }, async () => {
-  for (let round = 1; round <= ROUNDS; round++) {
-    const kind = (await moving.standing()).side === 'monolith' ? 'cutover' : 'rollback'
-    const steps = (kind === 'cutover' ? planCutover('users') : planRollback('users')).slice(1)
-    const { name } = steps[random(steps.length)] ?? { name: 'hold' }
-    const delay = random(25)
-    const pause = random(3) === 0 ? null : (PAUSES[random(PAUSES.length)] as number)
-    const next = random(2) === 0 ? 'cutover' : 'rollback'
-    const line = `seed ${SEED} round ${round}: ${kind} ${name} + ${delay} ms ${pause === null ? 'killed' : `frozen ${pause} ms`}, then ${next}`
-    console.log(line)
+test.runIf(ROUNDS > 0)(
+  'a move that is killed or frozen anywhere, with another one behind it',
+  { timeout: 3_600_000 },
+  async () => {
+    for (let round = 1; round <= ROUNDS; round++) {
+      const kind = (await moving.standing()).side === 'monolith' ? 'cutover' : 'rollback'
+      const steps = (kind === 'cutover' ? planCutover('users') : planRollback('users')).slice(1)
+      const { name } = steps[random(steps.length)] ?? { name: 'hold' }
+      const delay = random(25)
+      const pause = random(3) === 0 ? null : (PAUSES[random(PAUSES.length)] as number)
+      const next = random(2) === 0 ? 'cutover' : 'rollback'
+      const line = `seed ${SEED} round ${round}: ${kind} ${name} + ${delay} ms ${pause === null ? 'killed' : `frozen ${pause} ms`}, then ${next}`
+      console.log(line)
 
-    const running = await moving.shop.startCli([kind, 'users'])
-    await running.stdout.find(new RegExp(`"step":"${name}","state":"begin"`))
-    await wait(delay)
-    running.child.kill(pause === null ? 'SIGKILL' : 'SIGSTOP')
-    const other = moving[next]()
-    if (pause !== null) {
-      await wait(pause)
-      running.child.kill('SIGCONT')
+      const running = await moving.shop.startCli([kind, 'users'])
+      await running.stdout.find(new RegExp(`"step":"${name}","state":"begin"`))
+      await wait(delay)
+      running.child.kill(pause === null ? 'SIGKILL' : 'SIGSTOP')
+      const other = moving[next]()
+      if (pause !== null) {
+        await wait(pause)
+        running.child.kill('SIGCONT')
+      }
+      const [first, second] = await Promise.all([running.exited, other])
+      console.log(`  ${first.code ?? first.signal} and ${second.code}`)
+      expect([0, 4, 5, 6, null], running.stdout.text()).toContain(first.code)
+      expect([0, 4, 5, 6], second.stdout).toContain(second.code)
+      // whatever they left: one more run settles it
+      await moving[kind]()
+      const now = await moving.expectSound().catch((error: unknown) => {
+        throw new Error(`${line}\n${running.stdout.text()}\n---\n${second.stdout}`, { cause: error })
+      })
+      console.log(`  ${now.stage}, epoch ${now.epoch}`)
     }
-    const [first, second] = await Promise.all([running.exited, other])
-    console.log(`  ${first.code ?? first.signal} and ${second.code}`)
-    expect([0, 4, 5, 6, null], running.stdout.text()).toContain(first.code)
-    expect([0, 4, 5, 6], second.stdout).toContain(second.code)
-    // whatever they left: one more run settles it
-    await moving[kind]()
-    const now = await moving.expectSound().catch((error: unknown) => {
-      throw new Error(`${line}\n${running.stdout.text()}\n---\n${second.stdout}`, { cause: error })
-    })
-    console.log(`  ${now.stage}, epoch ${now.epoch}`)
-  }
-})
+  },
+)
 
 /** 0 … below - 1, the same for the same seed (mulberry32). */
 function random(below: number): number {

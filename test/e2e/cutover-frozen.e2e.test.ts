@@ -3,11 +3,15 @@ import { planCutover, planRollback } from '../../src/cutover/plan.ts'
 import { freezeAt } from '../support/frozen.ts'
 import { type MovingShop, startMovingShop, succeed } from '../support/moving-shop.ts'
 import { controlState, eventually } from '../support/two-sides.ts'
+import { write } from '../support/writers.ts'
 
 /** Every step with MIGRATE_MATRIX=full; else one before the switch and one after it. */
 const FULL = process.env.MIGRATE_MATRIX === 'full'
 const PLACES = FULL
-  ? [...names(planCutover('users')).map((place) => `cutover.${place}`), ...names(planRollback('users')).map((place) => `rollback.${place}`)]
+  ? [
+      ...names(planCutover('users')).map((place) => `cutover.${place}`),
+      ...names(planRollback('users')).map((place) => `rollback.${place}`),
+    ]
   : ['cutover.fence.after', 'cutover.switch.after']
 const FENCE = 3_000
 const BOUND = 300
@@ -22,7 +26,8 @@ afterAll(() => stack.disposeAsync())
 
 describe('a frozen move', () => {
   test.each(PLACES)('%s: holds up nobody, is overtaken, and changes nothing when it wakes up', async (place) => {
-    const [kind, step] = place.split('.') as ['cutover' | 'rollback', string]
+    const kind = place.startsWith('cutover') ? 'cutover' : 'rollback'
+    const step = place.slice(kind.length + 1)
     await moving.ensure(kind === 'cutover' ? 'dual-write' : 'live')
     const { ledger } = moving.writers
     ledger.slowestDirect = 0
@@ -42,6 +47,7 @@ describe('a frozen move', () => {
     const other = await succeed(moving[kind]())
     expect(other.stdout).toContain('"event":"recovered"')
     expect(ledger.slowestDirect).toBeLessThan(BOUND)
+    await moving.expectSound()
     await moving.writers.rest()
     const before = await controlState(moving.sides)
     const woken = await frozen.wake()
@@ -50,6 +56,17 @@ describe('a frozen move', () => {
     expect(woken.code, woken.stdout + woken.stderr).toBe(place.endsWith('finish.after') ? 0 : 5)
     await moving.expectSound()
   })
+})
+
+test('a rollback that dies behind the closed gate, and nobody comes: the worker reopens it', async () => {
+  await moving.ensure('live')
+  await moving.rollback({ MIGRATE_FAILPOINT: 'rollback.close.after=kill' })
+  await eventually(
+    () => write(moving.apps.users, 'update users set name = name where false'),
+    (code) => code === null,
+    16_000,
+  )
+  expect(await moving.expectSound()).toMatchObject({ stage: 'live', side: 'service' })
 })
 
 function names(steps: readonly { name: string }[]): string[] {

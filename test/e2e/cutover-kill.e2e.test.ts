@@ -61,7 +61,9 @@ function cases(): { kind: Kind; place: string; next: Kind }[] {
       ]
       return pairs.flatMap(([kind, place]) => {
         const other = kind === 'cutover' ? 'rollback' : 'cutover'
-        return place === undefined ? [] : [{ kind, place, next: (FULL ? turn === 1 : i % 3 === 2) ? (other as Kind) : kind }]
+        return place === undefined
+          ? []
+          : [{ kind, place, next: (FULL ? turn === 1 : i % 3 === 2) ? (other as Kind) : kind }]
       })
     }),
   )

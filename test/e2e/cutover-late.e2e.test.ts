@@ -20,7 +20,9 @@ let users: Database
 
 beforeAll(async () => {
   moving = await startMovingShop(stack)
-  monolith = stack.use(openDatabase({ url: moving.shop.monolith.apply, role: 'monolith', applicationName: 'migrate/late' }))
+  monolith = stack.use(
+    openDatabase({ url: moving.shop.monolith.apply, role: 'monolith', applicationName: 'migrate/late' }),
+  )
   users = stack.use(openDatabase({ url: moving.shop.users.apply, role: 'users', applicationName: 'migrate/late' }))
 })
 afterAll(() => stack.disposeAsync())
@@ -95,7 +97,10 @@ test('a long transaction of the service keeps a rollback from closing its gate, 
 test('a long transaction of the monolith that passed a fence that was over does not stop the next run', async () => {
   await moving.ensure('dual-write')
   await moving.cutover({ MIGRATE_FAILPOINT: 'cutover.fence.after=kill' })
-  await eventually(() => write(moving.apps.monolith, 'update users set name = name where false'), (code) => code === null)
+  await eventually(
+    () => write(moving.apps.monolith, 'update users set name = name where false'),
+    (code) => code === null,
+  )
   const busy = await connect(moving.shop.monolith.app)
   await busy.query('begin')
   await busy.query('update users set name = name where id = 20')

@@ -29,7 +29,9 @@ test('dual-write is left while a leg is under way: the leg adds nothing afterwar
   await moving.writers.rest()
   await succeed(moving.shop.cli(['dual-write', 'users', '--off']))
   await expectEqual(moving.sides)
-  const { rows } = await moving.sides.monolith.query(`select count(*)::int as n from migrate.intent where state = 'open'`)
+  const { rows } = await moving.sides.monolith.query(
+    `select count(*)::int as n from migrate.intent where state = 'open'`,
+  )
   expect(rows[0].n).toBe(0)
   moving.writers.go()
   await succeed(moving.shop.cli(['dual-write', 'users']))
@@ -68,7 +70,9 @@ test("the monolith's server crashes in the middle of a cutover: one of two state
   await moving.ensure('dual-write')
   const running = moving.cutover()
   await eventually(
-    async () => (await moving.sides.monolith.query(`select count(*)::int as n from migrate.service where hold_run is not null`)).rows[0].n,
+    async () =>
+      (await moving.sides.monolith.query(`select count(*)::int as n from migrate.service where hold_run is not null`))
+        .rows[0].n,
     (held: number) => held === 1,
   )
   await moving.shop.monolithServer.stop('immediate')

@@ -52,7 +52,10 @@ describe('the leg of a router that was killed', () => {
     await lock.query('begin')
     await lock.query('update users set name = name where id = $1', [id])
     const answer = addOne(id)
-    await eventually(() => openIntents(id), (open) => open === 1)
+    await eventually(
+      () => openIntents(id),
+      (open) => open === 1,
+    )
     await moving.router.kill9()
     expect((await answer).status).toBeNull()
     moving.router = await moving.shop.startRouter()
@@ -60,7 +63,10 @@ describe('the leg of a router that was killed', () => {
     await lock.query('commit')
     await lock.end()
     await expectAdded(id, before, 1)
-    await eventually(() => openIntents(id), (open) => open === 0)
+    await eventually(
+      () => openIntents(id),
+      (open) => open === 0,
+    )
     await moving.expectSound()
   })
 
@@ -79,7 +85,10 @@ test('many legs paused at once, under load, then all woken: equal', async () => 
   await writeFile(moving.shop.pauseFile, JSON.stringify({ where: 'inside', match: '/points' }))
   const { ledger } = moving.writers
   const acknowledged = ledger.acknowledged
-  await eventually(() => Promise.resolve(ledger.acknowledged), (now) => now > acknowledged + 200)
+  await eventually(
+    () => Promise.resolve(ledger.acknowledged),
+    (now) => now > acknowledged + 200,
+  )
   await rm(moving.shop.pauseFile)
   await moving.expectSound()
 })
@@ -99,7 +108,10 @@ async function pausedLeg(where: 'before' | 'inside') {
     user: id,
     before,
     async carried() {
-      await eventually(() => servicePoints(id), (now) => now === before + 1)
+      await eventually(
+        () => servicePoints(id),
+        (now) => now === before + 1,
+      )
     },
     async wake() {
       await rm(moving.shop.pauseFile)

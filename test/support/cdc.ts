@@ -9,7 +9,7 @@ import { readServer, readTable, type TableInfo } from '../../src/stores/postgres
 import { applicationName, claimCheckpoint, createCheckpoint } from '../../src/stores/postgres/checkpoint.ts'
 import { openDatabase } from '../../src/stores/postgres/database.ts'
 import { parseTableName } from '../../src/stores/postgres/identifier.ts'
-import { openSink } from '../../src/stores/postgres/sink.ts'
+import { openSink, type SinkOptions } from '../../src/stores/postgres/sink.ts'
 import { freeSlot } from '../../src/stores/postgres/slot.ts'
 import { openWalStream, type WalStreamOptions } from '../../src/stores/postgres/wal-stream.ts'
 import { type PipelineEnd, runPipeline } from '../../src/sync/pipeline.ts'
@@ -99,13 +99,13 @@ export async function tableInfos(database: Database, tables: readonly string[]):
 export async function openTestSink(
   cdc: Cdc,
   tables: readonly string[],
-  direction: Direction = 'forward',
+  more: Partial<SinkOptions> = {},
 ): Promise<{ sink: Sink; claim: Checkpoint }> {
   const claim = await claimCheckpoint(cdc.targetDb, PIPELINE, () => Promise.resolve('wait'))
   if (claim === null) throw new Error('the pipeline is sealed')
   const sink = await openSink({
-    ...{ url: cdc.targetUrl, role: 'users', database: cdc.targetDb, service: 'users', direction },
-    ...{ pipeline: PIPELINE, epoch: claim.epoch, tables: await tableInfos(cdc.targetDb, tables) },
+    ...{ url: cdc.targetUrl, role: 'users', database: cdc.targetDb, service: 'users', direction: 'forward' },
+    ...{ pipeline: PIPELINE, epoch: claim.epoch, tables: await tableInfos(cdc.targetDb, tables), ...more },
   })
   return { sink, claim }
 }
@@ -136,18 +136,22 @@ export async function startPipeline(
   tables: readonly string[],
   options: RunOptions = {},
 ): Promise<RunningPipeline> {
-  const { sink, claim } = await openTestSink(cdc, tables, options.direction)
+  const { sink, claim } = await openTestSink(cdc, tables, { direction: options.direction ?? 'forward' })
   await freeSlot(cdc.sourceDb, SLOT)
   const stream = await openStream(cdc, claim.commitLsn)
   const counters = { transactions: 0, rows: 0, revoked: 0, verified: 0, repaired: 0, foreign: 0 }
-  const ended = runPipeline({
-    ...{ service: 'users', direction: options.direction ?? 'forward', stream, counters },
-    sink: options.sink?.(sink) ?? sink,
-    control: memoryControl(options.legs, options.report),
-    failpoint: options.failpoint ?? (() => Promise.resolve()),
-    signal: options.signal ?? new AbortController().signal,
-    ...(options.until === undefined ? {} : { until: options.until }),
-  }).finally(() => sink[Symbol.asyncDispose]())
+  const run = async (): Promise<PipelineEnd> => {
+    await using closing = sink
+    return await runPipeline({
+      ...{ service: 'users', direction: options.direction ?? 'forward', stream, counters },
+      sink: options.sink?.(closing) ?? closing,
+      control: memoryControl(options.legs, options.report),
+      failpoint: options.failpoint ?? (() => Promise.resolve()),
+      signal: options.signal ?? new AbortController().signal,
+      ...(options.until === undefined ? {} : { until: options.until }),
+    })
+  }
+  const ended = run()
   // whoever awaits it gets the error; until then it is not unhandled
   ended.catch(() => undefined)
   return { ended, counters }

@@ -4,7 +4,9 @@ import {
   type Note,
   type Relation,
   type Row,
+  TextValue,
   type Transaction,
+  UNCHANGED,
   type Value,
 } from '../../src/model/change.ts'
 import { asLsn } from '../../src/model/lsn.ts'
@@ -57,5 +59,7 @@ export function keyColumnsOf(relation: Relation): number[] {
 }
 
 export function show(value: Value | undefined): string {
-  return Buffer.isBuffer(value) ? value.toString('latin1') : String(value)
+  if (value instanceof TextValue) return value.bytes.toString('latin1')
+  if (Buffer.isBuffer(value)) return value.toString('latin1')
+  return value === UNCHANGED ? 'unchanged' : 'null'
 }

@@ -7,10 +7,17 @@ import { eventually } from './two-sides.ts'
 /** Starts `migrate KIND users` and waits until it is frozen at `KIND.PLACE`. */
 export async function freezeAt(shop: Shop, kind: 'cutover' | 'rollback', place: string): Promise<Frozen> {
   const running = await shop.startCli([kind, 'users'], { MIGRATE_FAILPOINT: `${kind}.${place}=stop` })
-  await eventually(
+  const ended = running.exited.then(({ code }) => {
+    throw new Error(`it ended with ${code} before it came to ${place}: ${running.stdout.text()}`)
+  })
+  const frozen = eventually(
     () => stateOf(running.pid),
     (state) => state === 'T',
+    30_000,
   )
+  await Promise.race([frozen, ended])
+  // its end is now the caller's business
+  ended.catch(() => undefined)
   return {
     running,
     async wake() {
@@ -27,8 +34,8 @@ export interface Frozen {
   wake(): Promise<{ code: number | null; stdout: string; stderr: string }>
 }
 
-/** The state letter of a process: T = stopped. */
+/** The state letter of a process: T = stopped, g = gone. */
 async function stateOf(pid: number): Promise<string> {
-  const text = await readFile(`/proc/${pid}/stat`, 'utf8')
+  const text = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => ') gone')
   return text.slice(text.lastIndexOf(')') + 2, text.lastIndexOf(')') + 3)
 }

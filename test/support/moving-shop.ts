@@ -4,7 +4,16 @@ import { expect } from 'vitest'
 import { type CliRun, type Shop, startShop } from '../../fixtures/demo/shop.ts'
 import { dropCrossingForeignKeys } from '../../fixtures/monolith/database.ts'
 import type { RunningProcess } from '../../fixtures/servers/process.ts'
-import { expectEqual, expectOneWriter, expectTidy, judge, pointsOf, type Sides, type Standing, standing } from './two-sides.ts'
+import {
+  expectEqual,
+  expectOneWriter,
+  expectTidy,
+  judge,
+  pointsOf,
+  type Sides,
+  type Standing,
+  standing,
+} from './two-sides.ts'
 import { Writers } from './writers.ts'
 
 export type Router = RunningProcess & { readonly url: string }

@@ -9,7 +9,11 @@ export interface Sides {
 }
 
 /** Looks every 25 ms until it is so; fails with what it saw last. */
-export async function eventually<T>(look: () => Promise<T>, is: (seen: T) => boolean, milliseconds = 15_000): Promise<T> {
+export async function eventually<T>(
+  look: () => Promise<T>,
+  is: (seen: T) => boolean,
+  milliseconds = 15_000,
+): Promise<T> {
   const until = performance.now() + milliseconds
   for (;;) {
     const seen = await look()
@@ -30,7 +34,11 @@ async function hashes({ monolith, users }: Sides): Promise<[string, string]> {
 /** Waits until every row of both sides is equal; nobody must be writing. */
 export async function expectEqual(sides: Sides, milliseconds = 15_000): Promise<void> {
   try {
-    await eventually(() => hashes(sides), ([left, right]) => left === right, milliseconds)
+    await eventually(
+      () => hashes(sides),
+      ([left, right]) => left === right,
+      milliseconds,
+    )
   } catch (error) {
     throw new Error(`the sides differ: ${await differences(sides)}`, { cause: error })
   }
@@ -70,7 +78,10 @@ export async function judge(side: pg.Client, before: ReadonlyMap<number, number>
   const { rows } = await side.query('select email from users where email = any($1)', [[...ledger.created]])
   lost += ledger.created.size - rows.length
   for (const [user, { settled, maybe: others }] of ledger.languages) {
-    const found = await side.query(`select value #>> '{}' as value from user_preferences where user_id = $1 and key = 'language'`, [user])
+    const found = await side.query(
+      `select value #>> '{}' as value from user_preferences where user_id = $1 and key = 'language'`,
+      [user],
+    )
     const value = found.rows[0]?.value ?? ''
     if (settled !== '' && value !== settled && !others.includes(value)) lost += 1
   }

@@ -71,10 +71,7 @@ export class Writers {
   go(): void {
     if (this.#running.length > 0) return
     this.#stop = false
-    this.#running = [
-      ...[...ROUTED, ...SHARED].map((user) => this.#loop((n) => this.#routed(user, n))),
-      this.#direct(),
-    ]
+    this.#running = [...[...ROUTED, ...SHARED].map((user) => this.#loop((n) => this.#routed(user, n))), this.#direct()]
   }
 
   /** Resolves when every write has its answer. */

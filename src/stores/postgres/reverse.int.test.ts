@@ -46,7 +46,7 @@ function batch(from: Checkpoint, id: number, change: Change = insert(table, [int
 }
 
 test('before the switch, while the fence of the cutover is on, a write waits; with the switch it goes through', async () => {
-  const { sink, claim } = await openTestSink(cdc, ['r'], 'reverse')
+  const { sink, claim } = await openTestSink(cdc, ['r'], { direction: 'reverse' })
   const { rows } = await cdc.target.query(`select migrate.fence('users', 1, interval '1 minute', 'cutover')::text as f`)
   expect(await sink.write(batch(claim, 1))).toEqual({ kind: 'forbidden' })
   expect(await sink.write(batch(claim, 1))).toEqual({ kind: 'forbidden' })
@@ -63,7 +63,7 @@ test.each([
 ])('%s: nothing is written any more, the pipeline discards', async (_, state, epoch) => {
   await authority(state, epoch)
   if (epoch === 5) await cdc.target.query(`select migrate.fence('users', 1, interval '1 minute', 'cutover')`)
-  const { sink, claim } = await openTestSink(cdc, ['r'], 'reverse')
+  const { sink, claim } = await openTestSink(cdc, ['r'], { direction: 'reverse' })
   expect(await sink.write(batch(claim, 1))).toEqual({ kind: 'changed' })
   expect(await readCheckpoint(cdc.targetDb, PIPELINE)).toMatchObject({ state: 'discard', commitLsn: claim.commitLsn })
   expect(await rowsOf(cdc.target, 'r')).toEqual([])
@@ -76,7 +76,7 @@ test('the authority cannot move while rows are being written', async () => {
   const other = await cdc.client(cdc.targetUrl)
   await other.query(`begin`)
   await other.query(`update r set n = 1 where id = 7`)
-  const { sink, claim } = await openTestSink(cdc, ['r'], 'reverse')
+  const { sink, claim } = await openTestSink(cdc, ['r'], { direction: 'reverse' })
   const writing = sink.write(batch(claim, 1, update(table, [int4(7), int4(2)])))
   const waits = `select 1 from pg_stat_activity where application_name like 'migrate/shop_users/%' and wait_event_type = 'Lock'`
   while ((await cdc.target.query(waits)).rowCount === 0);

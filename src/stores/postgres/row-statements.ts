@@ -19,7 +19,7 @@ export class RowStatements {
   readonly #prefix: string
   /** columns that take a value when the row is inserted and never again: "generated always as identity" */
   readonly #fixed: readonly number[]
-  readonly #names = new Map<string, string>()
+  readonly #made = new Map<string, { readonly name: string; readonly text: string }>()
 
   /** Throws TARGET_SCHEMA when the target has no such column or no usable key. */
   constructor(relation: Relation, table: TableInfo, service: string, prefix: string) {
@@ -50,95 +50,102 @@ export class RowStatements {
 
   insert(row: Row): RowStatement {
     const used = sent(row)
-    return this.#statement('insert', used, this.#insertText(used), parameters(row, used))
+    return this.#statement('insert', used, parameters(row, used), () => this.#insertText(used))
   }
 
   /** Insert or overwrite; touches a row only when something in it is different, to the last bit. */
   upsert(row: Row): RowStatement {
     const used = sent(row)
-    const rest = used.filter((i) => !this.keyColumns.includes(i) && !this.#fixed.includes(i))
-    const conflict = `${this.#insertText(used)} on conflict (${this.#list(this.keyColumns)}) do`
-    const set = rest.map((i) => `${this.#name(i)} = excluded.${this.#name(i)}`).join(', ')
-    const sides = (side: string): string => `row(${rest.map((i) => `${side}.${this.#name(i)}`).join(', ')})::record`
-    const text =
-      rest.length === 0
-        ? `${conflict} nothing`
-        : `${conflict} update set ${set} where ${sides(quoteTable(this.#table))} *<> ${sides('excluded')}`
-    return this.#statement('upsert', used, text, parameters(row, used))
+    return this.#statement('upsert', used, parameters(row, used), () => {
+      const rest = used.filter((i) => !this.keyColumns.includes(i) && !this.#fixed.includes(i))
+      const conflict = `${this.#insertText(used)} on conflict (${this.#list(this.keyColumns)}) do`
+      if (rest.length === 0) return `${conflict} nothing`
+      const set = rest.map((i) => `${this.#name(i)} = excluded.${this.#name(i)}`).join(', ')
+      const side = (name: string): string => `row(${rest.map((i) => `${name}.${this.#name(i)}`).join(', ')})::record`
+      return `${conflict} update set ${set} where ${side(quoteTable(this.#table))} *<> ${side('excluded')}`
+    })
   }
 
   /** Deletes the row with this key whose fixed values are others; null when the table has none. */
   outdated(row: Row): RowStatement | null {
     if (!this.hasFixedValues) return null
-    const used = [...this.keyColumns, ...this.#fixed]
-    const fixed = this.#fixed.map((i, n) => `${this.#name(i)} = $${this.keyColumns.length + n + 1}`).join(' and ')
-    const text = `delete from ${quoteTable(this.#table)} where ${this.#where(0)} and not (${fixed})`
-    return this.#statement('outdated', [], text, parameters(row, used))
+    return this.#statement('outdated', [], parameters(row, [...this.keyColumns, ...this.#fixed]), () => {
+      const fixed = this.#fixed.map((i, n) => `${this.#name(i)} = $${this.keyColumns.length + n + 1}`).join(' and ')
+      return `delete from ${quoteTable(this.#table)} where ${this.#where(0)} and not (${fixed})`
+    })
   }
 
   /** Sets the columns that were sent, in a row with the same fixed values; null when that takes a new row. */
   update(key: Row, row: Row): RowStatement | null {
-    const used = sent(row)
-    const set = used.filter((i) => !this.#fixed.includes(i))
+    const set = sent(row).filter((i) => !this.#fixed.includes(i))
     const newKey = this.keyColumns.some((i, n) => this.#fixed.includes(i) && !same(key[n], row[i]))
     if (set.length === 0 || newKey) return null
     const rest = this.#fixed.filter((i) => !this.keyColumns.includes(i))
-    const fixed = rest.map((i, n) => ` and ${this.#name(i)} = $${set.length + key.length + n + 1}`).join('')
-    const text = `update ${quoteTable(this.#table)} set ${this.#assign(set)} where ${this.#where(set.length)}${fixed}`
     const values = [...parameters(row, set), ...key.map(parameter), ...parameters(row, rest)]
-    return this.#statement('update', used, text, values)
+    return this.#statement('update', set, values, () => {
+      const fixed = rest.map((i, n) => ` and ${this.#name(i)} = $${set.length + key.length + n + 1}`).join('')
+      return `update ${quoteTable(this.#table)} set ${this.#assign(set)} where ${this.#where(set.length)}${fixed}`
+    })
   }
 
   /** As update, of a row that keeps its key and only when something is different; null when nothing was sent. */
   repair(key: Row, row: Row): RowStatement | null {
     const set = sent(row).filter((i) => !this.#fixed.includes(i) && !this.keyColumns.includes(i))
     if (set.length === 0) return null
-    const news = set.map((i, n) => `$${n + 1}::${this.#type(i)}`).join(', ')
-    const text = `update ${quoteTable(this.#table)} set ${this.#assign(set)}
-      where ${this.#where(set.length)} and row(${this.#list(set)})::record *<> row(${news})::record`
-    return this.#statement('repair', set, text, [...parameters(row, set), ...key.map(parameter)])
+    return this.#statement('repair', set, [...parameters(row, set), ...key.map(parameter)], () => {
+      const news = set.map((i, n) => `$${n + 1}::${this.#type(i)}`).join(', ')
+      return `update ${quoteTable(this.#table)} set ${this.#assign(set)}
+        where ${this.#where(set.length)} and row(${this.#list(set)})::record *<> row(${news})::record`
+    })
   }
 
   /** Replaces the row with this key by one with the values sent and, for the rest, its own. */
   move(key: Row, row: Row): RowStatement {
     const used = sent(row)
-    const kept = row.flatMap((value, i) => (value === UNCHANGED ? [i] : []))
-    const news = used.map((i, n) => `$${n + 1}::${this.#type(i)}`)
-    const text = `with old as (delete from ${quoteTable(this.#table)} where ${this.#where(used.length)}
-        returning ${kept.length === 0 ? 'true' : this.#list(kept)})
-      insert into ${quoteTable(this.#table)} (${this.#list([...used, ...kept])}) overriding system value
-      select ${[...news, ...kept.map((i) => `old.${this.#name(i)}`)].join(', ')} from old`
-    return this.#statement('move', used, text, [...parameters(row, used), ...key.map(parameter)])
+    return this.#statement('move', used, [...parameters(row, used), ...key.map(parameter)], () => {
+      const kept = row.flatMap((value, i) => (value === UNCHANGED ? [i] : []))
+      const news = used.map((i, n) => `$${n + 1}::${this.#type(i)}`)
+      return `with old as (delete from ${quoteTable(this.#table)} where ${this.#where(used.length)}
+          returning ${kept.length === 0 ? 'true' : this.#list(kept)})
+        insert into ${quoteTable(this.#table)} (${this.#list([...used, ...kept])}) overriding system value
+        select ${[...news, ...kept.map((i) => `old.${this.#name(i)}`)].join(', ')} from old`
+    })
   }
 
   delete(key: Row): RowStatement {
-    const text = `delete from ${quoteTable(this.#table)} where ${this.#where(0)}`
-    return this.#statement('delete', [], text, key.map(parameter))
+    const text = (): string => `delete from ${quoteTable(this.#table)} where ${this.#where(0)}`
+    return this.#statement('delete', [], key.map(parameter), text)
   }
 
   find(key: Row): RowStatement {
-    const text = `select from ${quoteTable(this.#table)} where ${this.#where(0)}`
-    return this.#statement('find', [], text, key.map(parameter))
+    const text = (): string => `select from ${quoteTable(this.#table)} where ${this.#where(0)}`
+    return this.#statement('find', [], key.map(parameter), text)
   }
 
   /** Deletes another row with the same values in these columns; null when they are not known. */
   rival(names: readonly string[], row: Row): RowStatement | null {
     const unique = names.map((name) => this.#relation.columns.findIndex((column) => column.name === name))
     if (unique.length === 0 || unique.some((i) => (row[i] ?? UNCHANGED) === UNCHANGED)) return null
-    const equal = unique.map((i, n) => `${this.#name(i)} = $${this.keyColumns.length + n + 1}`).join(' and ')
-    const text = `delete from ${quoteTable(this.#table)} where not (${this.#where(0)}) and ${equal}`
-    return this.#statement('rival', unique, text, parameters(row, [...this.keyColumns, ...unique]))
+    return this.#statement('rival', unique, parameters(row, [...this.keyColumns, ...unique]), () => {
+      const equal = unique.map((i, n) => `${this.#name(i)} = $${this.keyColumns.length + n + 1}`).join(' and ')
+      return `delete from ${quoteTable(this.#table)} where not (${this.#where(0)}) and ${equal}`
+    })
   }
 
   /** One prepared statement for each kind and set of columns; PostgreSQL and its driver want short names. */
-  #statement(kind: string, columns: readonly number[], text: string, values: RowStatement['values']): RowStatement {
+  #statement(
+    kind: string,
+    columns: readonly number[],
+    values: RowStatement['values'],
+    text: () => string,
+  ): RowStatement {
     const shape = `${kind} ${columns.join(' ')}`
-    let name = this.#names.get(shape)
-    if (name === undefined) {
-      name = `${this.#prefix}_${kind}_${this.#names.size}`
-      this.#names.set(shape, name)
+    let made = this.#made.get(shape)
+    if (made === undefined) {
+      made = { name: `${this.#prefix}_${kind}_${this.#made.size}`, text: text() }
+      this.#made.set(shape, made)
     }
-    return { name, text, values }
+    return { ...made, values }
   }
 
   #insertText(used: readonly number[]): string {

@@ -25,6 +25,8 @@ export interface SinkOptions {
   readonly pipeline: string
   readonly epoch: number
   readonly tables: readonly TableInfo[]
+  /** how long a statement may wait for somebody's lock, milliseconds; default 60 s */
+  readonly statementTimeout?: number
 }
 
 /** A leg or anybody else may hold up a converging write for so long, milliseconds; then its session is ended. */
@@ -36,7 +38,7 @@ export async function openSink(options: SinkOptions): Promise<Sink> {
     url: options.url,
     role: options.role,
     applicationName: `${applicationName(options.pipeline)}/${options.epoch}`,
-    statementTimeout: 60_000,
+    statementTimeout: options.statementTimeout ?? 60_000,
   })
   // rows arrive as the source's triggers and foreign keys left them; firing the target's again would change them
   await sql.query(`set session_replication_role = replica`)
@@ -86,7 +88,7 @@ class PostgresSink implements Sink {
         if (batch.work.kind === 'converge' && sqlstate(error) === '23505') return { kind: 'conflict' }
         // a second leg in between: deadlock or serialization; the whole batch again
         const again = ['40P01', '40001'].includes(sqlstate(error)) && attempt < 5
-        if (!again) throw translate(error, this.#login)
+        if (!again) throw failure(error, this.#login)
       }
     }
   }
@@ -239,4 +241,14 @@ const NOTHING: Written = { kind: 'written', rows: 0, outcomes: [], missing: [] }
 
 function changesIn(transactions: readonly Transaction[]): number {
   return transactions.reduce((sum, { changes }) => sum + changes.length, 0)
+}
+
+/** A lock of somebody else is a matter of time: the worker goes on when it is gone. */
+function failure(error: unknown, login: { role: string; address: string }): MigrateError {
+  if (sqlstate(error) !== '57014') return translate(error, login)
+  return new MigrateError(
+    'DATABASE_UNREACHABLE',
+    { ...login, reason: 'a row stayed locked for too long' },
+    { cause: error },
+  )
 }

@@ -1,0 +1,218 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { type PostgresServer, startPostgres } from '../../fixtures/servers/postgres.ts'
+import type { Progress } from '../model/progress.ts'
+import type { Database, Sql } from '../model/sql.ts'
+import { openDatabase } from '../stores/postgres/database.ts'
+import { installSchema } from './install.ts'
+import { beginStep, closeRun, endStep, lastRun, openRun, unfinishedRun } from './journal.ts'
+import { readProgress, writeProgress } from './progress.ts'
+import { changeService, POLICY_CHANNEL, readService } from './services.ts'
+
+let server: PostgresServer
+let database: Database
+beforeAll(async () => {
+  server = await startPostgres({ name: 'control' })
+  database = open('postgres')
+  await installSchema(database, ['gate', 'control', 'target'])
+})
+afterAll(async () => {
+  await database[Symbol.asyncDispose]()
+  await server[Symbol.asyncDispose]()
+})
+
+function open(name: string): Database {
+  return openDatabase({ url: server.url(name), role: 'control', applicationName: 'migrate/test' })
+}
+
+describe('installing', () => {
+  let fresh = 0
+  async function empty(): Promise<Database> {
+    const name = `fresh${++fresh}`
+    await database.query(`create database ${name}`)
+    return open(name)
+  }
+
+  test('from several processes at once makes it once', async () => {
+    await using target = await empty()
+    await using other = open(`fresh${fresh}`)
+    await Promise.all(
+      [target, other, target, other].map((each) => installSchema(each, ['gate', 'control', 'target', 'service'])),
+    )
+    const { rows } = await target.query(`select part, version from migrate.schema_version order by part, version`)
+    expect(rows).toEqual(['control', 'gate', 'service', 'target'].map((part) => ({ part, version: 1 })))
+    await installSchema(target, ['gate'])
+  })
+
+  test('adds the parts that are missing', async () => {
+    await using target = await empty()
+    await installSchema(target, ['target'])
+    await installSchema(target, ['target', 'service'])
+    expect((await target.query(`select from migrate.checkpoint, migrate.gate`)).rows).toEqual([])
+  })
+
+  test('refuses a database that a newer program has made', async () => {
+    await using target = await empty()
+    await installSchema(target, ['target'])
+    await target.query(`insert into migrate.schema_version values ('target', 2)`)
+    await expect(installSchema(target, ['target'])).rejects.toMatchObject({
+      code: 'CONTROL_OUTDATED',
+      context: { found: 2, expected: 1 },
+    })
+  })
+
+  test('that fails leaves nothing half done', async () => {
+    await using target = await empty()
+    await target.query(`create schema migrate; create table migrate.checkpoint ()`)
+    await expect(installSchema(target, ['service', 'target'])).rejects.toMatchObject({ context: { sqlstate: '42P07' } })
+    expect((await target.query(`select to_regclass('migrate.gate') as gate`)).rows).toEqual([{ gate: null }])
+  })
+})
+
+describe('changing a service', () => {
+  const audit = { who: 'me', action: 'test' }
+  let service = ''
+  let count = 0
+  beforeEach(() => {
+    service = `service${++count}`
+  })
+
+  test('one that was never touched is off', async () => {
+    expect(await readService(database, service)).toEqual({
+      service,
+      stage: 'off',
+      percent: 0,
+      legs: false,
+      holdRun: null,
+      version: 0,
+    })
+  })
+
+  test('each change is one audit row with before and after, and one notification', async () => {
+    const told: string[] = []
+    const listening = database.listen(POLICY_CHANNEL, (payload) => told.push(payload))
+    while (told.length === 0) await database.query(`select pg_notify('${POLICY_CHANNEL}', 'ready')`)
+    const version = await changeService(database, service, 'off', { stage: 'sync' }, { ...audit, reason: 'why' })
+    while (!told.includes(String(version))) await database.query(`select 1`)
+    await listening[Symbol.asyncDispose]()
+    const { rows } = await database.query(
+      `select who, action, reason, before, after from migrate.audit where service = $1`,
+      [service],
+    )
+    expect(rows).toEqual([
+      {
+        ...{ who: 'me', action: 'test', reason: 'why' },
+        before: expect.objectContaining({ stage: 'off' }) as object,
+        after: { service, stage: 'sync', percent: 0, legs: false, holdRun: null, version },
+      },
+    ])
+  })
+
+  test('from many at once, versions become visible in their order', async () => {
+    const changes = Array.from({ length: 12 }, (_, i) =>
+      changeService(database, `${service}${i % 3}`, 'off', { percent: i }, audit),
+    )
+    let highest = 0
+    let done = false
+    const watching = (async () => {
+      while (!done) {
+        const { rows } = await database.query<{ versions: number[] }>(
+          `select coalesce(array_agg((after->>'version')::int order by id), '{}') as versions from migrate.audit where service like $1`,
+          [`${service}_`],
+        )
+        const versions = rows[0]?.versions ?? []
+        expect(versions).toEqual(versions.toSorted((a, b) => a - b))
+        expect(Math.max(0, ...versions)).toBeGreaterThanOrEqual(highest)
+        highest = Math.max(0, ...versions)
+      }
+    })()
+    const versions = await Promise.all(changes)
+    done = true
+    await watching
+    expect(new Set(versions).size).toBe(12)
+  })
+
+  test.each([
+    ['off', 'route', 'sync'],
+    ['off', 'live', 'sync'],
+  ] as const)('a jump from %s to %s is refused with the legal ones, nothing changes', async (from, to, legal) => {
+    await expect(changeService(database, service, from, { stage: to }, audit)).rejects.toMatchObject({
+      code: 'STAGE_ILLEGAL',
+      context: { service, from, to, legal },
+    })
+    expect(await readService(database, service)).toMatchObject({ stage: 'off', version: 0 })
+    expect((await database.query(`select 1 from migrate.audit where service = $1`, [service])).rowCount).toBe(0)
+  })
+
+  test('every step of the way and back', async () => {
+    const way = ['off', 'sync', 'route', 'dual-write', 'live', 'dual-write', 'route', 'sync', 'off'] as const
+    for (const [i, stage] of way.slice(1).entries())
+      await changeService(database, service, way[i] ?? 'off', { stage }, audit)
+    expect(await readService(database, service)).toMatchObject({ stage: 'off' })
+  })
+
+  test('a change that expects another stage is refused', async () => {
+    await changeService(database, service, 'off', { stage: 'sync' }, audit)
+    await expect(changeService(database, service, 'off', { percent: 5 }, audit)).rejects.toMatchObject({
+      code: 'STAGE_ILLEGAL',
+      context: { from: 'sync' },
+    })
+  })
+
+  test('a run that was overtaken changes nothing', async () => {
+    await changeService(database, service, 'off', { hold: { run: 8, milliseconds: 60_000 } }, audit, 8)
+    await expect(changeService(database, service, 'off', { hold: null }, audit, 7)).rejects.toMatchObject({
+      code: 'TAKEN_OVER',
+    })
+    expect(await readService(database, service)).toMatchObject({ holdRun: 8 })
+    await changeService(database, service, 'off', { hold: null }, audit, 8)
+    expect(await readService(database, service)).toMatchObject({ holdRun: null })
+  })
+})
+
+describe('the journal', () => {
+  const run = { service: 'journal', kind: 'cutover', fencing: 3, epoch: 1 } as const
+
+  test('has one unfinished run a service, with its steps', async () => {
+    expect(await unfinishedRun(database, 'journal')).toBeNull()
+    const opened = await openRun(database, run)
+    expect(await unfinishedRun(database, 'journal')).toEqual({ id: opened.id, ...run, state: 'running' })
+    await expect(openRun(database, run)).rejects.toMatchObject({ context: { sqlstate: '23505' } })
+    await beginStep(database, opened.id, 'hold')
+    await endStep(database, opened.id, 'hold', { held: 3 })
+    await beginStep(database, opened.id, 'fence')
+    expect(await steps(database, opened.id)).toEqual([
+      { name: 'hold', done: true, data: { held: 3 } },
+      { name: 'fence', done: false, data: {} },
+    ])
+    // a run that is taken up again begins its last step again
+    await beginStep(database, opened.id, 'hold')
+    expect((await steps(database, opened.id))[0]).toMatchObject({ name: 'hold', done: false })
+    await closeRun(database, opened.id, 'aborted', 'because')
+    expect(await unfinishedRun(database, 'journal')).toBeNull()
+    await closeRun(database, opened.id, 'done', 'too late')
+    expect(await lastRun(database, 'journal')).toMatchObject({ id: opened.id, state: 'aborted', reason: 'because' })
+    expect((await openRun(database, run)).id).toBeGreaterThan(opened.id)
+  })
+
+  async function steps(sql: Sql, id: number) {
+    const { rows } = await sql.query(
+      `select name, done_at is not null as done, data from migrate.step where run = $1 order by name desc`,
+      [id],
+    )
+    return rows
+  }
+})
+
+test('an older worker does not overwrite the progress of a newer one', async () => {
+  const counters = { transactions: 1, rows: 2, revoked: 0, verified: 0, repaired: 0, foreign: 0 }
+  const progress: Progress = {
+    ...{ service: 'p', direction: 'forward', worker: 'a/1', epoch: 4, phase: 'streaming', state: 'apply' },
+    ...{ applied: null, source: null, hold: false, counters },
+  }
+  await writeProgress(database, progress, false)
+  await writeProgress(database, { ...progress, epoch: 3, worker: 'old/1' }, true)
+  expect(await readProgress(database, 'p', 'forward')).toMatchObject({ worker: 'a/1', epoch: 4, counters })
+  await writeProgress(database, { ...progress, epoch: 5, worker: 'new/1' }, false)
+  expect(await readProgress(database, 'p', 'forward')).toMatchObject({ worker: 'new/1', epoch: 5 })
+  expect(await readProgress(database, 'p', 'reverse')).toBeNull()
+})

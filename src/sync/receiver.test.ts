@@ -1,0 +1,134 @@
+import { expect, test } from 'vitest'
+import { asLsn, ZERO_LSN } from '../model/lsn.ts'
+import type { Frame, WalStream } from './ports.ts'
+import { Receiver } from './receiver.ts'
+
+const hex = (text: string): Buffer => Buffer.from(text.replaceAll(' ', ''), 'hex')
+const u64 = (value: number): string => value.toString(16).padStart(16, '0')
+const message = (bytes: Buffer): Frame => ({ kind: 'message', bytes })
+const keepalive = (at: number): Frame => ({ kind: 'keepalive', walEnd: asLsn(BigInt(at)) })
+const begin = (final: number): Frame => message(hex(`42 ${u64(final)} ${u64(0)} 00000309`))
+const commit = (at: number): Frame => message(hex(`43 00 ${u64(at)} ${u64(at + 1)} ${u64(0)}`))
+const relation = message(hex('52 00004001 7075626c696300 7500 64 0001 01 696400 00000019 ffffffff'))
+const note = (prefix: string, content: string): Frame =>
+  message(
+    Buffer.concat([
+      hex(`4d 01 ${u64(0)}`),
+      Buffer.from(`${prefix}\0`),
+      hex(content.length.toString(16).padStart(8, '0')),
+      Buffer.from(content),
+    ]),
+  )
+function insertOf(size: number): Frame {
+  const head = hex('49 00004001 4e 0001 62 00000000')
+  head.writeInt32BE(size, head.length - 4)
+  return message(Buffer.concat([head, Buffer.alloc(size)]))
+}
+
+/** A stream whose frames are pulled; says how often it was. */
+class MemoryStream implements WalStream {
+  pulls = 0
+  closed = false
+  readonly #batches: readonly (readonly Frame[])[]
+  readonly #end: Error | null
+  #close: () => void = () => undefined
+
+  constructor(batches: readonly (readonly Frame[])[], end: Error | null = null) {
+    this.#batches = batches
+    this.#end = end
+  }
+
+  async *frames(): AsyncGenerator<readonly Frame[]> {
+    for (const batch of this.#batches) {
+      this.pulls++
+      yield batch
+    }
+    if (this.#end !== null) throw this.#end
+    await new Promise<void>((resolve) => {
+      this.#close = resolve
+      if (this.closed) resolve()
+    })
+  }
+
+  acknowledge(): void {
+    throw new Error('only what is durable is acknowledged')
+  }
+  askPosition(): void {
+    throw new Error('not asked')
+  }
+  [Symbol.asyncDispose](): Promise<void> {
+    this.closed = true
+    this.#close()
+    return Promise.resolve()
+  }
+}
+
+/** Starts a receiver and waits until it has told `times` news. */
+async function receive(stream: WalStream, times: number): Promise<Receiver> {
+  let told = 0
+  const { promise, resolve } = Promise.withResolvers<void>()
+  const news = (): void => {
+    if (++told === times) resolve()
+  }
+  const receiver = new Receiver({ service: 'users', stream, from: ZERO_LSN, news })
+  receiver.start()
+  await promise
+  return receiver
+}
+
+test('the position of a keepalive counts outside of transactions only', async () => {
+  const positions: bigint[] = []
+  for (const frames of [
+    [keepalive(5)],
+    [begin(10), keepalive(9)],
+    [begin(10), keepalive(9), commit(10)],
+    [begin(10), commit(10), keepalive(20)],
+  ]) {
+    const receiver = await receive(new MemoryStream([frames]), 1)
+    positions.push(receiver.received)
+    expect(receiver.isIdle).toBe(frames[0]?.kind === 'keepalive')
+    await receiver.close()
+  }
+  expect(positions).toEqual([5n, 0n, 11n, 20n])
+})
+
+test('an apply of ours waits as an empty transaction, so that its position counts', async () => {
+  const ours = [begin(1), note('migrate.apply', 'users forward 1'), relation, insertOf(1), commit(1)]
+  const theirs = [begin(2), note('migrate.apply', 'orders forward 1'), insertOf(1), commit(2)]
+  const receiver = await receive(new MemoryStream([[...ours, ...theirs]]), 1)
+  expect(receiver.queue.map(({ transaction }) => [transaction.commitLsn, transaction.changes.length])).toEqual([
+    [2n, 0],
+    [3n, 1],
+  ])
+  await receiver.close()
+})
+
+test('pulls no more while 64 MiB wait, and goes on when they are gone', async () => {
+  const batch = (at: number): Frame[] => [begin(at), insertOf(33 * 1024 * 1024), commit(at)]
+  const stream = new MemoryStream([[relation], batch(1), batch(2), batch(3)])
+  const receiver = await receive(stream, 3)
+  await new Promise((resolve) => setImmediate(resolve))
+  expect([stream.pulls, receiver.queue.length]).toEqual([3, 2])
+  receiver.drop(1)
+  while (receiver.queue.length < 2) await new Promise((resolve) => setImmediate(resolve))
+  expect(stream.pulls).toBe(4)
+  await receiver.close()
+  expect(receiver.ended).toEqual({ error: null })
+})
+
+test('closing ends a receiver that waits for room', async () => {
+  const stream = new MemoryStream([[relation, begin(1), insertOf(65 * 1024 * 1024), commit(1)], [keepalive(9)]])
+  const receiver = await receive(stream, 1)
+  await receiver.close()
+  expect(stream.closed).toBe(true)
+})
+
+test.each([
+  ['a message that cannot be', new MemoryStream([[begin(1), message(hex('7a'))]]), { code: 'STREAM_MALFORMED' }],
+  ['a connection that is lost', new MemoryStream([[begin(1)]], new Error('lost')), { message: 'lost' }],
+])('%s is kept for whoever asks, and thrown at nobody', async (_, stream, error) => {
+  const receiver = await receive(stream, 1)
+  while (receiver.ended === null) await new Promise((resolve) => setImmediate(resolve))
+  expect(receiver.ended?.error).toMatchObject(error)
+  await receiver.close()
+})
