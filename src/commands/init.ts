@@ -33,16 +33,24 @@ export const init = defineCommand<{ from?: string; service: readonly string[] }>
     const services = servicesOf(service)
     const { initProject } = await import('../app/init.ts')
     const result = await initProject({ from: url, services, path: global.config })
+    const { join, dirname } = await import('node:path')
     const config = global.config === 'migrate.yaml' ? '' : ` -c ${global.config}`
+    const variables = join(dirname(global.config), '.env')
     output.result(
       {
         schema: 'migrate.init/1',
         status: 'ok',
         data: result,
         nextSteps: [
-          { cmd: 'cp .env.example .env', why: 'and fill in the passwords' },
-          { cmd: `migrate config validate${config} --env-file .env`, why: 'after looking at the services proposed' },
-          { cmd: `migrate check${config} --env-file .env`, why: 'what the databases need before the first sync' },
+          { cmd: `cp ${variables}.example ${variables}`, why: 'and fill in the passwords' },
+          {
+            cmd: `migrate config validate${config} --env-file ${variables}`,
+            why: 'after looking at the services proposed',
+          },
+          {
+            cmd: `migrate check${config} --env-file ${variables}`,
+            why: 'what the databases need before the first sync',
+          },
         ],
       },
       (ansi) => text(result, ansi),

@@ -102,8 +102,9 @@ describe('who is connected', () => {
 
   test('finds a transaction that has been open for too long', async () => {
     await using client = await opened(shop.app, 'the-shop')
-    await client.query('begin; select 1')
-    expect(await ids({ longTransactionSeconds: 0 })).toEqual(['long-transactions'])
+    // longer than a statement of ours may take on a busy machine
+    await client.query('begin; select pg_sleep(3)')
+    expect(await ids({ longTransactionSeconds: 3 })).toEqual(['long-transactions'])
     expect(await ids()).toEqual([])
   })
 
@@ -124,6 +125,21 @@ describe('who is connected', () => {
       'pooler',
     ])
   })
+})
+
+test('does not ask for another slot when the service has its own already', async () => {
+  await monolith.query(`select pg_create_physical_replication_slot('filler_' || n) from generate_series(1, 19) n`)
+  await using _undo = {
+    [Symbol.asyncDispose]: async () =>
+      void (await monolith.query('select pg_drop_replication_slot(slot_name) from pg_replication_slots')),
+  }
+  const slotFound = async () => (await ids()).includes('slots')
+  expect(await slotFound()).toBe(false)
+  await monolith.query(`select pg_create_logical_replication_slot('migrate_shop_orders', 'pgoutput')`)
+  expect(await slotFound()).toBe(true)
+  await monolith.query(`select pg_drop_replication_slot('migrate_shop_orders')`)
+  await monolith.query(`select pg_create_logical_replication_slot('migrate_shop_users', 'pgoutput')`)
+  expect(await slotFound()).toBe(false)
 })
 
 test('finds a server that is not made for it, and a standby', async () => {
@@ -161,7 +177,8 @@ async function findings(options: Partial<PreflightOptions> = {}): Promise<readon
     target: sideOf(users.apply, 'users'),
     tables: TABLES,
     monolithRole: 'shop_app',
-    ownSlots: ['migrate_shop_users'],
+    serviceSlots: ['migrate_shop_users'],
+    ownSlots: ['migrate_shop_users', 'migrate_shop_orders'],
     ...options,
   })
   return result.findings

@@ -28,6 +28,9 @@ export interface PreflightOptions {
   readonly target: PreflightDatabase
   readonly tables: readonly string[]
   readonly monolithRole: string | undefined
+  /** of this service */
+  readonly serviceSlots: readonly string[]
+  /** of every service of the configuration */
   readonly ownSlots: readonly string[]
   /** default: five minutes */
   readonly longTransactionSeconds?: number
@@ -108,6 +111,7 @@ async function contextOf(options: PreflightOptions, monolith: Side, target: Side
     targetTables,
     oids: await withPartitions(monolith.sql, tables),
     monolithRole: options.monolithRole,
+    serviceSlots: options.serviceSlots,
     ownSlots: options.ownSlots,
     longTransactionSeconds: options.longTransactionSeconds ?? 300,
   }

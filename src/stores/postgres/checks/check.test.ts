@@ -63,6 +63,7 @@ function contextOf(number: number, isSuperuser: boolean): CheckContext {
     targetTables: [],
     oids: [],
     monolithRole: undefined,
+    serviceSlots: [],
     ownSlots: [],
     longTransactionSeconds: 300,
   }

@@ -44,7 +44,9 @@ export interface CheckContext {
   readonly oids: readonly number[]
   /** the login role of the monolith's own application, when the configuration names it */
   readonly monolithRole: string | undefined
-  /** slots of this configuration, which nobody has abandoned */
+  /** slots of this service, which an earlier run may have made */
+  readonly serviceSlots: readonly string[]
+  /** slots of all services of the configuration, which nobody has abandoned */
   readonly ownSlots: readonly string[]
   readonly longTransactionSeconds: number
 }

@@ -12,7 +12,7 @@ export const senders: Check = {
     const found = sidesOf(context).map(async (side) => {
       const { rows } = await side.sql.query<{ most: number; used: number }>(
         `select current_setting('max_wal_senders')::int as most,
-           (select count(*)::int from pg_stat_replication where application_name not like 'migrate/%') as used`,
+           (select count(*)::int from pg_stat_replication where coalesce(application_name, '') not like 'migrate/%') as used`,
       )
       const { most = 0, used = 0 } = rows[0] ?? {}
       if (most - used >= NEEDED) return []

@@ -11,7 +11,7 @@ export const slots: Check = {
         `select current_setting('max_replication_slots')::int as most, count(*)::int as used,
            coalesce(bool_or(slot_name = any($1) and database = current_database()), false) as ours
          from pg_replication_slots`,
-        [context.ownSlots],
+        [context.serviceSlots],
       )
       const { most = 0, used = 0, ours = false } = rows[0] ?? {}
       // an earlier run has taken its slot already
