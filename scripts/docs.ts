@@ -2,12 +2,13 @@
 // `--check` writes nothing and fails when a page is stale.
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { checksPage } from './docs/checks-page.ts'
 import { commandsPage } from './docs/commands-page.ts'
 import { configPage } from './docs/config-page.ts'
 import { errorsPage } from './docs/errors-page.ts'
 
 const FOLDER = join(import.meta.dirname, '../docs/reference')
-const PAGES = { 'errors.md': errorsPage, 'config.md': configPage, 'commands.md': commandsPage }
+const PAGES = { 'errors.md': errorsPage, 'config.md': configPage, 'checks.md': checksPage, 'commands.md': commandsPage }
 
 process.exitCode = docs(process.argv.includes('--check'))
 

@@ -48,7 +48,7 @@ export const CATALOGUE = {
   },
   CONFIG_MISSING: {
     message: 'there is no configuration file at {path}',
-    hint: 'Write one (an annotated example is fixtures/config/shop.yaml), or name it with --config PATH.',
+    hint: 'Write one with `migrate init --from URL`, or name it with --config PATH. fixtures/config/shop.yaml is an annotated example.',
     retry: 'manual',
     exit: EXIT.usage,
   },
@@ -81,6 +81,30 @@ export const CATALOGUE = {
     hint: 'Check the path and the permissions.',
     retry: 'manual',
     exit: EXIT.usage,
+  },
+  FILE_EXISTS: {
+    message: '{path} is there already, and nothing was written',
+    hint: 'Move it away, or name another configuration with --config PATH. `init` never overwrites.',
+    retry: 'manual',
+    exit: EXIT.gate,
+  },
+  FILE_UNWRITABLE: {
+    message: '{path} cannot be written ({reason}), and nothing was left behind',
+    hint: 'Check that the folder is there, its permissions and the space on the disk.',
+    retry: 'manual',
+    exit: EXIT.failed,
+  },
+  TABLE_UNKNOWN: {
+    message: 'the {role} database has no table "{table}"{suggestion}',
+    hint: 'Name tables as the database does, with the schema where it is not public.',
+    retry: 'manual',
+    exit: EXIT.findings,
+  },
+  NOTHING_TO_MOVE: {
+    message: 'the database at {address} has no table with a primary key, so nothing was written',
+    hint: 'Check the database name, and that the role may see its schemas; a table needs a primary key to be synced.',
+    retry: 'manual',
+    exit: EXIT.findings,
   },
   SERVICE_UNKNOWN: {
     message: 'there is no service "{service}" in the configuration{suggestion}',

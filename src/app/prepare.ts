@@ -11,20 +11,19 @@ import { enrolServiceGate } from '../stores/postgres/service-gate.ts'
 import { dropSlot, freeSlot, readSlot } from '../stores/postgres/slot.ts'
 import { copyTables } from '../stores/postgres/snapshot.ts'
 import { asLsn } from '../model/lsn.ts'
+import { preflightOptions } from './preflight-options.ts'
 import { type App, installControl, namesOf, storeUrl } from './open.ts'
 import { readTables } from './tables.ts'
 
-/** What must be changed before the service may be synced. Changes nothing. */
+/** What must be changed before the service may be synced: errors only. Changes nothing. */
 export async function checkService(app: App, name: string): Promise<Finding[]> {
-  const service = serviceOf(app.config, name)
+  const options = preflightOptions(app.config, name, app.purpose)
   const { findings } = await preflight({
-    service: name,
-    monolith: app.monolith,
-    target: app.service(name),
-    tables: Object.keys(service.tables),
-    monolithRole: app.config.monolith.role,
+    ...options,
+    monolith: { sql: app.monolith, connection: options.connections.monolith },
+    target: { sql: app.service(name), connection: options.connections.target },
   })
-  return findings
+  return findings.filter(({ severity }) => severity === 'error')
 }
 
 /** Schema, publication and gates, in this order: the gate is armed long before it is needed. May run again and again. */

@@ -20,6 +20,7 @@
 // order and return or throw `signal.reason`: the frame exits 130 or 143. stdout gets the result only; progress is a line
 // on stderr, or with --json one NDJSON event on stdout. The frame prints `nextSteps` as a `Next:` block after the text.
 import type { Command } from 'commander'
+import type { Environment } from '../config/environment.ts'
 import type { Config } from '../config/schema.ts'
 import type { Output } from './output.ts'
 
@@ -51,6 +52,8 @@ export interface CommandContext {
   readonly signal: AbortSignal
   readonly output: Output
   readonly global: GlobalOptions
+  /** the variables of this process */
+  readonly env: Environment
   readonly loadConfig: () => Promise<Config>
 }
 

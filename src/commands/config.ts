@@ -1,4 +1,5 @@
-import { keyValues } from '../ui/text.ts'
+import type { Described, Origin } from '../config/describe.ts'
+import { keyValues, plain, table } from '../ui/text.ts'
 import { defineCommand, type GroupDefinition } from './command.ts'
 
 const validate = defineCommand({
@@ -50,9 +51,56 @@ const schema = defineCommand({
   },
 })
 
+const show = defineCommand<{ origin?: true }>({
+  name: 'show',
+  summary: 'Print the configuration that is in force, with secrets masked',
+  examples: ['migrate config show', 'migrate config show --origin --env-file .env', 'migrate config show --json'],
+  configure: (command) =>
+    command.option('--origin', 'say where each value comes from: a line of the file, a variable, a file, the default'),
+  async run({ output, global, env }, _args, { origin }) {
+    const { describeConfig } = await import('../config/describe.ts')
+    const { config: path, envFile } = global
+    const values = await describeConfig({ path, env, ...(envFile !== undefined && { envFile }) })
+    const shown = origin === true ? values : values.map(({ key, value }) => ({ key, value }))
+    output.result({ schema: 'migrate.config-show/1', status: 'ok', data: { path, values: shown } }, (ansi) =>
+      origin === true
+        ? table([{ title: 'key' }, { title: 'value' }, { title: 'from' }], values.map(row), ansi)
+        : keyValues(
+            values.map(({ key, value }) => [key, plain(value)]),
+            ansi,
+          ),
+    )
+  },
+})
+
+function row({ key, value, origin }: Described): string[] {
+  return [key, plain(value), originText(origin)]
+}
+
+function originText(origin: Origin): string {
+  switch (origin.kind) {
+    case 'default':
+      return 'default'
+    case 'written':
+      return origin.at
+    case 'file':
+      return `file ${origin.file}, ${origin.at}`
+    case 'variable': {
+      const names = origin.variables.map(({ name, from }) =>
+        from === 'unset'
+          ? `default beside ${name}`
+          : from === 'env-file'
+            ? `${name} in --env-file`
+            : `variable ${name}`,
+      )
+      return `${names.join(', ')}, ${origin.at}`
+    }
+  }
+}
+
 export const config: GroupDefinition = {
   name: 'config',
-  summary: 'Check the configuration, or describe it to an editor',
-  examples: ['migrate config validate', 'migrate config schema', 'migrate config validate --json'],
-  subcommands: [validate, schema],
+  summary: 'Check or show the configuration, or describe it to an editor',
+  examples: ['migrate config validate', 'migrate config show --origin', 'migrate config schema'],
+  subcommands: [validate, show, schema],
 }

@@ -1,9 +1,11 @@
 import type { CommandDefinition } from './command.ts'
+import { check } from './check.ts'
 import { config } from './config.ts'
 import { cutover } from './cutover.ts'
 import { demo } from './demo.ts'
 import { dualWrite } from './dual-write.ts'
 import { explain } from './explain.ts'
+import { init } from './init.ts'
 import { rollback } from './rollback.ts'
 import { route } from './route.ts'
 import { status } from './status.ts'
@@ -12,6 +14,8 @@ import { sync } from './sync.ts'
 /** Every command, in the order of the help. Each file stays light: what is heavy is imported inside `run`. */
 export const COMMANDS: readonly CommandDefinition[] = [
   demo,
+  init,
+  check,
   sync,
   route,
   dualWrite,

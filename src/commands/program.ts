@@ -78,6 +78,7 @@ function contextOf(global: GlobalOptions, { output, interrupts, env }: Frame): C
     signal: interrupts.signal,
     output,
     global,
+    env,
     async loadConfig() {
       const { loadConfig } = await import('../config/load.ts')
       const { config: path, envFile } = global

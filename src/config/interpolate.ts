@@ -40,6 +40,11 @@ export interface InterpolationSource {
   readonly place: (node: Node) => string
 }
 
+/** The variables that a text asks for, in order. */
+export function variablesIn(text: string): string[] {
+  return [...text.matchAll(PLACEHOLDER)].flatMap(([, variable]) => (variable === undefined ? [] : [variable]))
+}
+
 function fill(text: string, env: Environment, place: () => string): string {
   return text.replace(PLACEHOLDER, (whole, variable: string | undefined, fallback: string | undefined) => {
     if (variable === undefined) return whole.slice(1)
@@ -53,7 +58,7 @@ function fill(text: string, env: Environment, place: () => string): string {
 }
 
 /** The path in `{file: PATH}`, the map with this one key. */
-function fileOf(map: YAMLMap): string | undefined {
+export function fileOf(map: YAMLMap): string | undefined {
   const [only, ...others] = map.items
   if (only === undefined || others.length > 0 || !isScalar(only.key) || only.key.value !== 'file') return undefined
   return isScalar(only.value) && typeof only.value.value === 'string' ? only.value.value : undefined

@@ -13,16 +13,8 @@ import { openYaml } from './yaml-source.ts'
  * Throws CONFIG_MISSING, CONFIG_SYNTAX, CONFIG_UNKNOWN_KEY, CONFIG_INVALID, CONFIG_VARIABLE_UNSET,
  * CONFIG_FILE_UNREADABLE.
  */
-export async function loadConfig({ path, envFile, env }: ConfigLocation): Promise<Config> {
-  const text = await readConfig(path)
-  const source = openYaml(text, path)
-  const all = envFile === undefined ? env : { ...(await readEnvFile(envFile)), ...env }
-  await interpolate(source.document, { path, env: all, place: source.place })
-
-  const value: unknown = source.toValue()
-  const parsed = configSchema.safeParse(value)
-  if (!parsed.success) throw firstIssue(parsed.error.issues, value, source)
-  return parsed.data
+export async function loadConfig(location: ConfigLocation): Promise<Config> {
+  return (await readParts(location)).config
 }
 
 export interface ConfigLocation {
@@ -30,6 +22,27 @@ export interface ConfigLocation {
   /** more variables, in the form `NAME=value`; the environment wins */
   readonly envFile?: string
   readonly env: Environment
+}
+
+/** The configuration with what it was made of. Throws as `loadConfig`. */
+export async function readParts({ path, envFile, env }: ConfigLocation): Promise<ConfigParts> {
+  const text = await readConfig(path)
+  const source = openYaml(text, path)
+  const fromFile = envFile === undefined ? {} : await readEnvFile(envFile)
+  await interpolate(source.document, { path, env: { ...fromFile, ...env }, place: source.place })
+
+  const value: unknown = source.toValue()
+  const parsed = configSchema.safeParse(value)
+  if (!parsed.success) throw firstIssue(parsed.error.issues, value, source)
+  return { config: parsed.data, text, fromFile }
+}
+
+export interface ConfigParts {
+  readonly config: Config
+  /** the file as it was written */
+  readonly text: string
+  /** the variables of --env-file */
+  readonly fromFile: Environment
 }
 
 async function readConfig(path: string): Promise<string> {

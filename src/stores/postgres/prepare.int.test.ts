@@ -3,7 +3,6 @@ import { type Cdc, catchUp, openCdc, PIPELINE, rowsOf, SLOT, tableInfos } from '
 import { publish } from './arm.ts'
 import { readServer } from './catalogue.ts'
 import { readCheckpoint } from './checkpoint.ts'
-import { preflight } from './preflight.ts'
 import { dropSlot, freeSlot, readSlot } from './slot.ts'
 import { copyTables } from './snapshot.ts'
 
@@ -76,85 +75,5 @@ describe('the copy', () => {
     await expect(copy()).rejects.toMatchObject({ code: 'TARGET_NOT_EMPTY', context: { table: 'public.b' } })
     expect(await rowsOf(cdc.target, 'a')).toEqual([])
     expect(await rowsOf(cdc.target, 'b')).toEqual(['(9,mine)'])
-  })
-})
-
-describe('the preflight', () => {
-  const check = async (...tables: string[]) =>
-    (
-      await preflight({
-        service: 'users',
-        monolith: cdc.sourceDb,
-        target: cdc.targetDb,
-        tables,
-        monolithRole: undefined,
-      })
-    ).findings
-  const ids = (findings: { check: string; fix: string }[]): string[] =>
-    findings.map((each) => `${each.check}: ${each.fix}`)
-
-  test.each([
-    [
-      'no key',
-      `create table t (a int)`,
-      `create table t (a int)`,
-      'replica-identity: alter table "public"."t" add column id bigint generated always as identity primary key;',
-    ],
-    [
-      'a unique index that could be the key',
-      `create table t (a int not null unique)`,
-      `create table t (a int)`,
-      'replica-identity: alter table "public"."t" add primary key using index t_a_key;',
-    ],
-    [
-      'another replica identity',
-      `create table t (a int primary key); alter table t replica identity full`,
-      `create table t (a int primary key)`,
-      'replica-identity: alter table "public"."t" replica identity default;',
-    ],
-    [
-      'a column that is generated in the monolith only',
-      `create table t (a int primary key, b int generated always as (a) stored)`,
-      `create table t (a int primary key, b int)`,
-      'target: alter table "public"."t" drop column "b", add column "b" integer generated always as (…) stored;',
-    ],
-    [
-      'a column that is generated in the service only',
-      `create table t (a int primary key, b int)`,
-      `create table t (a int primary key, b int generated always as (a) stored)`,
-      'target: alter table "public"."t" alter column "b" drop expression;',
-    ],
-    [
-      'another type',
-      `create table t (a int primary key, b varchar(20))`,
-      `create table t (a int primary key, b varchar(10))`,
-      'target: alter table "public"."t" alter column "b" type character varying(20);',
-    ],
-    [
-      'a missing column',
-      `create table t (a int primary key, b int)`,
-      `create table t (a int primary key)`,
-      'target: alter table "public"."t" add column "b" integer;',
-    ],
-    [
-      'another key',
-      `create table t (a int primary key, b int not null)`,
-      `create table t (a int, b int primary key)`,
-      'target: alter table "public"."t" add primary key ("a");',
-    ],
-  ])('finds %s, with the SQL that mends it', async (_, source, target, found) => {
-    await cdc.both(`drop table if exists t`)
-    await cdc.source.query(source)
-    await cdc.target.query(target)
-    expect(ids(await check('t')).filter((each) => !each.startsWith('apply-role'))).toContain(found)
-  })
-
-  test('finds nothing where nothing is wrong', async () => {
-    await cdc.both(`drop table if exists t; create table t (a int primary key, b text)`)
-    expect(ids(await check('t')).filter((each) => !each.startsWith('apply-role'))).toEqual([])
-  })
-
-  test('names a table that is not there', async () => {
-    expect(ids(await check('nothing'))).toContain('table: correct services.users.tables')
   })
 })
