@@ -1,12 +1,12 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { planCutover, planRollback } from '../../src/cutover/plan.ts'
 import { freezeAt } from '../support/frozen.ts'
+import { FULL } from '../support/full.ts'
 import { type MovingShop, startMovingShop, succeed } from '../support/moving-shop.ts'
 import { controlState, eventually } from '../support/two-sides.ts'
 import { write } from '../support/writers.ts'
 
-/** Every step with MIGRATE_MATRIX=full; else one before the switch and one after it. */
-const FULL = process.env.MIGRATE_MATRIX === 'full'
+/** One before the switch and one after it; with FULL every place. */
 const PLACES = FULL
   ? [
       ...names(planCutover('users')).map((place) => `cutover.${place}`),

@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { planCutover, planRollback } from '../../src/cutover/plan.ts'
+import { FULL } from '../support/full.ts'
 import { type MovingShop, startMovingShop } from '../support/moving-shop.ts'
 
-/** Every place, each with both commands after it, with MIGRATE_MATRIX=full; else those where most is half done. */
-const FULL = process.env.MIGRATE_MATRIX === 'full'
+/** Where most is half done; with FULL every place, each with both commands after it. */
 const CUTOVER = ['verify-all.after', 'legs.after', 'fence.after', 'seal.after', 'switch.after', 'open.after']
 const ROLLBACK = ['close.after', 'seal.after', 'switch-back.after', 'reopen.after']
 

@@ -1,7 +1,8 @@
 // Leaving and entering dual-write under load, and servers that go away under it.
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { FULL } from '../support/full.ts'
 import { type MovingShop, startMovingShop, succeed } from '../support/moving-shop.ts'
-import { eventually, expectEqual } from '../support/two-sides.ts'
+import { eventually } from '../support/two-sides.ts'
 import { write } from '../support/writers.ts'
 
 const stack = new AsyncDisposableStack()
@@ -12,30 +13,18 @@ beforeAll(async () => {
 })
 afterAll(() => stack.disposeAsync())
 
-test('dual-write is left and entered again under load, five times: equal, and no client has noticed', async () => {
-  for (let round = 0; round < 5; round++) {
+test('dual-write is left and entered again under load: equal, and no client has noticed', async () => {
+  for (let round = 0; round < (FULL ? 10 : 2); round++) {
     await more(60)
     await succeed(moving.shop.cli(['dual-write', 'users', '--off']))
     expect((await moving.standing()).stage).toBe('route')
+    expect(await openIntents()).toBe(0)
     expect(await write(moving.apps.users, 'update users set name = name where false')).toBe('25006')
     await more(60)
     await succeed(moving.shop.cli(['dual-write', 'users']))
   }
   await moving.expectSound()
   expect(moving.writers.ledger.failures).toEqual([])
-})
-
-test('dual-write is left while a leg is under way: the leg adds nothing afterwards', async () => {
-  await moving.writers.rest()
-  await succeed(moving.shop.cli(['dual-write', 'users', '--off']))
-  await expectEqual(moving.sides)
-  const { rows } = await moving.sides.monolith.query(
-    `select count(*)::int as n from migrate.intent where state = 'open'`,
-  )
-  expect(rows[0].n).toBe(0)
-  moving.writers.go()
-  await succeed(moving.shop.cli(['dual-write', 'users']))
-  await moving.expectSound()
 })
 
 test('a move that was killed is settled before dual-write is left', async () => {
@@ -48,7 +37,7 @@ test('a move that was killed is settled before dual-write is left', async () => 
 })
 
 describe.each(['dual-write', 'live'] as const)('in %s', (stage) => {
-  test("the service's server is restarted: nothing is lost", async () => {
+  test.runIf(FULL || stage === 'dual-write')("the service's server is restarted: nothing is lost", async () => {
     await moving.ensure(stage)
     await more(50)
     await moving.shop.usersServer.restart()
@@ -66,7 +55,7 @@ describe.each(['dual-write', 'live'] as const)('in %s', (stage) => {
   })
 })
 
-test("the monolith's server crashes in the middle of a cutover: one of two states", async () => {
+test.runIf(FULL)("the monolith's server crashes in the middle of a cutover: one of two states", async () => {
   await moving.ensure('dual-write')
   const running = moving.cutover()
   await eventually(
@@ -83,6 +72,11 @@ test("the monolith's server crashes in the middle of a cutover: one of two state
   await moving.ensure('dual-write')
   await moving.expectSound()
 })
+
+async function openIntents(): Promise<number> {
+  const text = `select count(*)::int as n from migrate.intent where state = 'open'`
+  return (await moving.sides.monolith.query(text)).rows[0].n
+}
 
 /** Resolves when so many more writes were acknowledged. */
 async function more(writes: number): Promise<void> {
