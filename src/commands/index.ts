@@ -4,6 +4,7 @@ import { cutover } from './cutover.ts'
 import { demo } from './demo.ts'
 import { dualWrite } from './dual-write.ts'
 import { explain } from './explain.ts'
+import { reconcile } from './reconcile.ts'
 import { rollback } from './rollback.ts'
 import { route } from './route.ts'
 import { status } from './status.ts'
@@ -17,6 +18,7 @@ export const COMMANDS: readonly CommandDefinition[] = [
   dualWrite,
   cutover,
   rollback,
+  reconcile,
   status,
   config,
   explain,
