@@ -1,5 +1,6 @@
 import { MigrateError } from '../errors.ts'
 import type { NamedDrift, ServiceReport, TableReport } from '../reconcile/report.ts'
+import type { RangeProgress } from '../reconcile/run.ts'
 import { type Colors, mark, plain } from '../ui/text.ts'
 import type { Issue } from './output.ts'
 
@@ -16,6 +17,12 @@ export function reportText(report: ServiceReport, ansi: Colors): string {
     ...report.tables.flatMap((table) => tableLines(report, table, ansi)),
   ]
   return lines.join('\n')
+}
+
+/** Every twentieth range, and each that the server refused. */
+export function rangeLine({ relation, refused, done, of }: RangeProgress): string {
+  if (refused !== null) return `${relation}: the server refused range ${done} of ${of} with SQLSTATE ${refused}`
+  return done % 20 === 0 ? `${relation}: ${done} of ${of} ranges` : ''
 }
 
 /** A report without its keys, as an event. */

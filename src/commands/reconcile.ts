@@ -3,7 +3,7 @@ import type { ServiceReport } from '../reconcile/report.ts'
 import type { CommandContext } from './command.ts'
 import { defineCommand } from './command.ts'
 import { durationOf } from './duration.ts'
-import { issuesOf, reportText, summary } from './reconcile-text.ts'
+import { issuesOf, rangeLine, reportText, summary } from './reconcile-text.ts'
 
 interface ReconcileCommandOptions {
   readonly cron?: string
@@ -57,11 +57,7 @@ async function once(
     offline: options.offline === true,
     ...(budget === undefined ? {} : { budget }),
     signal,
-    onRange: (range) =>
-      output.progress(
-        { event: 'range', ...range },
-        range.done % 20 === 0 ? `${range.relation}: ${range.done} of ${range.of} ranges` : '',
-      ),
+    onRange: (range) => output.progress({ event: 'range', ...range }, rangeLine(range)),
     onService: (report) =>
       output.progress({ event: 'compared', ...summary(report) }, `compared ${report.service}: ${report.outcome}`),
   })

@@ -27,7 +27,10 @@ export interface ReconcileOptions {
 
 export interface RangeProgress {
   readonly relation: string
+  /** of the authority; null when the server refused the statement */
   readonly rows: number | null
+  /** the SQLSTATE of that refusal */
+  readonly refused: string | null
   /** ranges looked at in this run, of those that it has to look at */
   readonly done: number
   readonly of: number
@@ -100,6 +103,7 @@ class Run {
       await this.#settleWaiting()
       return await this.#close()
     } catch (error) {
+      // best effort: what ended the run may keep control away as well
       await store.closeRun('failed', asMigrateError(error).code, this.#counts).catch(() => undefined)
       throw error
     }
@@ -139,12 +143,15 @@ class Run {
     const { relation, range } = work
     const started = now()
     const position = await ports.position()
+    let refused: string | null = null
     const examined = await examine(this.#table(relation), range, seeds).catch((error: unknown) => {
-      // the server refused this statement, e.g. it took too long; the next range may do better
-      if (asMigrateError(error).code === 'DATABASE_STATEMENT') return null
-      throw error
+      const { code, context } = asMigrateError(error)
+      if (code !== 'DATABASE_STATEMENT') throw error
+      // it took too long, say; the next range may do better
+      refused = String(context.sqlstate)
+      return null
     })
-    onRange({ relation, rows: examined?.rows ?? null, ...progress })
+    onRange({ relation, rows: examined?.rows ?? null, refused, ...progress })
     if (examined === null) return await this.#conclude(work, 'failed', { rows: null, position, started })
     this.#counts.ranges += 1
     this.#counts.rows += examined.rows

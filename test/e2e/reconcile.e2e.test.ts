@@ -44,7 +44,7 @@ describe('reconcile beside the real worker', () => {
     stack.use(load)
     await compareUnderLoad(3)
     await succeed(shop.cli(['dual-write', 'users']))
-    await compareUnderLoad(2)
+    await compareUnderLoad(1)
   })
 
   test('finds under load what somebody else wrote, on hot and on quiet keys, and names no value', async () => {
@@ -74,7 +74,7 @@ describe('reconcile beside the real worker', () => {
   test('works the other way round when the service has the authority', async () => {
     await expectVerified(4)
     await succeed(shop.cli(['cutover', 'users']))
-    await compareUnderLoad(2)
+    await compareUnderLoad(1)
     await write(monolith, `update users set name = 'Mallory' where id = 477`)
     const run = await shop.cli(['reconcile', 'users', '--tables', 'users', '--strict'])
     expect([run.code, reportOf(run).authority, keys(run)]).toEqual([3, 'service', ['different 477 name']])
