@@ -6,7 +6,7 @@ import { dirname, join } from 'node:path'
 const ROOT = join(import.meta.dirname, '..')
 const DIST = join(ROOT, 'dist')
 const FOLDERS = ['src', 'fixtures']
-const ASSET = /\.(sql|yaml)$/
+const ASSET = /\.(sql|yaml|java)$/
 const OUTPUT = /\.(js\.map|js|d\.ts)$/
 const BUILD_INFO = join(DIST, '.tsbuildinfo')
 

@@ -235,8 +235,20 @@ export const CATALOGUE = {
   },
   DRIFT_FOUND: {
     message: '{count} row(s) of {service} differ between monolith and service',
-    hint: 'Nothing has been switched. Look at the keys named, then run `migrate sync {service}` until they agree.',
+    hint: 'Nothing was changed. `migrate reconcile {service}` names their keys; put these rows right, then try again.',
     retry: 'manual',
+    exit: EXIT.findings,
+  },
+  NOTHING_TO_COMPARE: {
+    message: 'there is no copy of {service} that is kept equal, so nothing to compare',
+    hint: 'Start one with `migrate sync {service}`; `migrate status` shows the stage.',
+    retry: 'manual',
+    exit: EXIT.gate,
+  },
+  RECONCILE_INCOMPLETE: {
+    message: '{service} was not fully verified: {open} range(s) not looked at, {unsettled} unsettled, {failed} failed',
+    hint: 'Run `migrate reconcile {service}` again: it goes on where this run stopped. More --budget takes it further.',
+    retry: 'timed',
     exit: EXIT.findings,
   },
   SWITCH_REFUSED: {

@@ -35,6 +35,7 @@ import { sqlstate } from '../stores/postgres/translate.ts'
 import { type App, namesOf } from './open.ts'
 import { sourcePosition } from './pipeline.ts'
 import { readTables } from './tables.ts'
+import { readVerification } from './verification.ts'
 
 /** A call of the gate is tried again for so long, milliseconds. */
 const INSIST = 3_000
@@ -137,6 +138,7 @@ export async function movePorts(app: App, name: string, action: string, signal: 
       return [...(await unarmed(monolith, tables)), ...(await unarmed(service, theirs))]
     },
     serviceGate: async () => (await readServiceGate(service, name))?.mode ?? null,
+    verification: async () => readVerification(app, name, (await readAuthority(monolith, name)).epoch),
   }
 
   function checkpointOf(direction: Direction) {

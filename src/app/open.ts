@@ -79,5 +79,6 @@ export function namesOf(config: Config, service: string) {
     syncLease: `sync/${service}`,
     /** lease of everything that moves the service: dual-write, cutover, rollback */
     moveLease: `move/${service}`,
+    reconcileLease: `reconcile/${service}`,
   }
 }

@@ -8,6 +8,7 @@ import { type Stage, STAGE_RULES } from '../model/stage.ts'
 import { readAuthority } from '../stores/postgres/fence.ts'
 import { readSlot } from '../stores/postgres/slot.ts'
 import { type App, namesOf } from './open.ts'
+import { readVerification, type VerificationStatus } from './verification.ts'
 
 /** Where everything stands. The same object is printed by `status`, `status --json` and later shown by `ui`. */
 export interface StatusSnapshot {
@@ -24,6 +25,8 @@ export interface ServiceStatus {
   readonly sync: readonly PipelineStatus[]
   /** second legs of the last ten minutes by state and verdict */
   readonly legs: readonly { state: string; verdict: string | null; count: number }[]
+  /** null until reconcile has run */
+  readonly verification: VerificationStatus | null
   readonly lastRun: { kind: string; state: string; seconds: number | null; reason: string | null } | null
   readonly next: string | null
 }
@@ -63,7 +66,7 @@ async function isInstalled(app: App): Promise<boolean> {
 }
 
 function untouched(service: string): ServiceStatus {
-  const none = { authority: null, sync: [], legs: [], lastRun: null }
+  const none = { authority: null, sync: [], legs: [], verification: null, lastRun: null }
   return { service, stage: 'off', percent: 0, ...none, next: `migrate sync ${service}` }
 }
 
@@ -87,6 +90,7 @@ async function serviceStatus(app: App, service: string): Promise<ServiceStatus> 
       await Promise.all([pipelineStatus(app, service, 'forward'), pipelineStatus(app, service, 'reverse')])
     ).filter((pipeline) => pipeline !== null),
     legs: await legCounts(app.control, service, 600),
+    verification: await readVerification(app, service, authority.epoch),
     lastRun: run === null ? null : { kind: run.kind, state: run.state, seconds: run.seconds, reason: run.reason },
     next: interrupted ? `migrate ${run.kind} ${service}` : next === null ? null : nextCommand(next, service),
   }

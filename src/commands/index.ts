@@ -6,6 +6,7 @@ import { demo } from './demo.ts'
 import { dualWrite } from './dual-write.ts'
 import { explain } from './explain.ts'
 import { init } from './init.ts'
+import { reconcile } from './reconcile.ts'
 import { rollback } from './rollback.ts'
 import { route } from './route.ts'
 import { status } from './status.ts'
@@ -21,6 +22,7 @@ export const COMMANDS: readonly CommandDefinition[] = [
   dualWrite,
   cutover,
   rollback,
+  reconcile,
   status,
   config,
   explain,

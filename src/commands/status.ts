@@ -1,6 +1,8 @@
 import type { PipelineStatus, ServiceStatus, StatusSnapshot } from '../app/status.ts'
+import type { VerificationStatus } from '../app/verification.ts'
 import { type Colors, mark } from '../ui/text.ts'
 import { defineCommand } from './command.ts'
+import { age } from './reconcile-text.ts'
 
 export const status = defineCommand({
   name: 'status',
@@ -51,6 +53,7 @@ function serviceText(service: ServiceStatus, ansi: Colors): string {
     )
     lines.push(`│   legs      ${counts.join(', ')} in 10 min`)
   }
+  if (service.verification !== null) lines.push(`│   reconcile ${verificationText(service.verification, ansi)}`)
   if (service.lastRun !== null) {
     const { kind, state, seconds, reason } = service.lastRun
     const took = seconds === null ? '' : ` in ${seconds.toFixed(1)} s`
@@ -68,6 +71,14 @@ function pipelineText(pipeline: PipelineStatus, ansi: Colors): string {
     pipeline.retainedBytes === null ? ansi.red('slot is gone') : `slot keeps ${bytes(pipeline.retainedBytes)}`
   const foreign = pipeline.foreign === 0 ? '' : ansi.red(`, ${pipeline.foreign} foreign rows`)
   return `${alive}, ${lag}, ${retained}, ${pipeline.rows} rows${pipeline.hold ? ', held for the grace' : ''}${foreign}`
+}
+
+function verificationText({ through, age: seconds, drift }: VerificationStatus, ansi: Colors): string {
+  const verified =
+    through === null
+      ? mark('waiting', 'not fully verified under this authority', ansi)
+      : `every row verified ${age(seconds ?? 0)} ago, through ${through}`
+  return drift === 0 ? `${verified}, no drift` : `${ansi.red(`✖ ${drift} rows differ`)}, ${verified}`
 }
 
 function bytes(count: number): string {

@@ -1,4 +1,4 @@
-import type { MovePorts } from './ports.ts'
+import type { MovePorts, VerificationReading } from './ports.ts'
 
 /** One condition, looked at before anything is touched. */
 export interface Gate {
@@ -17,10 +17,11 @@ const WORKER_SILENCE = 5
 const ROUTER_SILENCE = 3
 const LAG_BYTES = 16 * 1024 * 1024
 const LONG_TRANSACTION = 5
+const VERIFICATION_HOURS = 24
 
 /** All gates of a cutover. Nothing is changed. */
 export async function cutoverGates(service: string, ports: MovePorts): Promise<Gate[]> {
-  const [forward, reverse, routers, keys, long, unarmed, gate] = await Promise.all([
+  const [forward, reverse, routers, keys, long, unarmed, gate, verification] = await Promise.all([
     workerGates(service, ports, 'forward'),
     workerGates(service, ports, 'reverse'),
     routerGates(ports),
@@ -28,6 +29,7 @@ export async function cutoverGates(service: string, ports: MovePorts): Promise<G
     ports.longTransactions(LONG_TRANSACTION),
     ports.unarmedTables(),
     ports.serviceGate(),
+    ports.verification(),
   ])
   return [
     ...forward,
@@ -49,6 +51,7 @@ export async function cutoverGates(service: string, ports: MovePorts): Promise<G
       remedy: `Run \`migrate dual-write ${service}\`.`,
       mayPass: false,
     },
+    ...verificationGates(service, verification),
   ]
 }
 
@@ -96,6 +99,23 @@ async function workerGates(service: string, ports: MovePorts, direction: 'forwar
       ok: lag !== null && lag <= LAG_BYTES,
       remedy,
       mayPass: true,
+    },
+  ]
+}
+
+/** Only where reconcile has something to say: the run itself compares every row in any case. */
+function verificationGates(service: string, found: VerificationReading | null): Gate[] {
+  if (found === null || (found.age === null && found.drift === 0)) return []
+  const hours = found.age === null ? null : found.age / 3600
+  return [
+    {
+      name: 'last full verification',
+      measured: `${hours === null ? 'never' : `${hours.toFixed(1)} h ago`}, ${found.drift} rows differ`,
+      comparator: '≤',
+      threshold: `${VERIFICATION_HOURS} h, 0 rows differ`,
+      ok: hours !== null && hours <= VERIFICATION_HOURS && found.drift === 0,
+      remedy: `Run \`migrate reconcile ${service}\`.`,
+      mayPass: false,
     },
   ]
 }

@@ -35,6 +35,13 @@ export interface RouterReading {
   readonly legs: number
 }
 
+export interface VerificationReading {
+  /** seconds since the oldest row was verified under the present authority; null = not all rows were */
+  readonly age: number | null
+  /** rows known to differ */
+  readonly drift: number
+}
+
 /**
  * Everything a cutover or rollback of one service does to the world. Each call that changes something carries the
  * run's fencing token and does nothing (TAKEN_OVER) when a newer run was there; each is one statement on the server.
@@ -89,6 +96,8 @@ export interface MovePorts {
   longTransactions(seconds: number): Promise<readonly string[]>
   unarmedTables(): Promise<readonly string[]>
   serviceGate(): Promise<string | null>
+  /** what `reconcile` has found; null until it has run */
+  verification(): Promise<VerificationReading | null>
 }
 
 /** The journal of runs; see control/journal. */

@@ -73,4 +73,6 @@ export const NOTE = {
   token: 'migrate.token',
   /** `<service> <direction> <run> <epoch>`: apply what follows */
   start: 'migrate.start',
+  /** `<service>`: reconcile waits until the pipeline's checkpoint is beyond it */
+  fence: 'migrate.fence',
 } as const

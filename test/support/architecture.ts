@@ -97,6 +97,8 @@ function layering({ from, to }: Edge): string[] {
 
 function fixtures({ from, to, kind }: Edge): string[] {
   if (from.startsWith('src/') && to.startsWith('fixtures/')) {
+    // its part that prints the verdict needs the verdict's type, which is gone when it runs
+    if (from === 'src/commands/demo-verdict.ts' && kind === 'type') return []
     if (from !== 'src/commands/demo.ts') return [`${from} imports ${to}: only src/commands/demo.ts may import fixtures`]
     if (kind === 'static') return [`${from} imports ${to} at its top: fixtures are imported when the demo runs`]
   }

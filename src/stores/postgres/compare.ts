@@ -1,6 +1,7 @@
 import type { Sql } from '../../model/sql.ts'
 import type { TableInfo } from './catalogue.ts'
 import { quote, quoteTable } from './identifier.ts'
+import { comparedColumns, joinKeys, keyTypes, rowText, valueLists } from './row-hash.ts'
 
 /** A key as parameters: text, or a value in PostgreSQL's binary form. */
 export type Key = readonly (Buffer | string | null)[]
@@ -62,7 +63,7 @@ export async function textKeys(sql: Sql, tables: readonly TableInfo[], rows: rea
       const types = keyTypes(table)
       const { rows: found } = await sql.query<{ key: string[] }>(
         `select json_build_array(${types.map((_, i) => `k${i}::text`).join(', ')}) as key
-         from (values ${valueLists(types, part)}) v(row, ${types.map((_, i) => `k${i}`).join(', ')})`,
+         from (values ${valueLists(types, part.length)}) v(row, ${types.map((_, i) => `k${i}`).join(', ')})`,
         part.flatMap((row) => [...row.key]),
       )
       texts.push(...found.map(({ key }) => ({ table: tableText(table), key })))
@@ -74,7 +75,7 @@ export async function textKeys(sql: Sql, tables: readonly TableInfo[], rows: rea
 async function digest(sql: Sql, table: TableInfo): Promise<Map<number, string>> {
   const { rows } = await sql.query<{ bucket: number; digest: string }>(
     `select (hashtextextended(row(${keyList(table)})::text, 0) & ${BUCKETS - 1})::int as bucket,
-       count(*) || ' ' || sum(hashtextextended(row(${columnList(table)})::text, 1)) as digest
+       count(*) || ' ' || sum(hashtextextended(${rowText(comparedColumns(table))}, 1)) as digest
      from ${quoteTable(table)} group by 1`,
   )
   return new Map(rows.map((row) => [row.bucket, row.digest]))
@@ -83,7 +84,7 @@ async function digest(sql: Sql, table: TableInfo): Promise<Map<number, string>> 
 async function hashes(sql: Sql, table: TableInfo, buckets: number[]): Promise<Map<string, string>> {
   const { rows } = await sql.query<{ key: string; hash: string }>(
     `select json_build_array(${table.primaryKey.map((name) => `${quote(name)}::text`).join(', ')})::text as key,
-       hashtextextended(row(${columnList(table)})::text, 1)::text as hash
+       hashtextextended(${rowText(comparedColumns(table))}, 1)::text as hash
      from ${quoteTable(table)}
      where (hashtextextended(row(${keyList(table)})::text, 0) & ${BUCKETS - 1})::int = any($1::int[])`,
     [buckets],
@@ -92,39 +93,13 @@ async function hashes(sql: Sql, table: TableInfo, buckets: number[]): Promise<Ma
 }
 
 async function hashesOf(sql: Sql, table: TableInfo, rows: readonly RowKey[]): Promise<(string | null)[]> {
-  const types = keyTypes(table)
-  const on = table.primaryKey.map((name, i) => `t.${quote(name)} = v.k${i}`).join(' and ')
-  const columns = comparedColumns(table)
-    .map((name) => `t.${quote(name)}`)
-    .join(', ')
   const { rows: found } = await sql.query<{ row: number; hash: string }>(
-    `select v.row, hashtextextended(row(${columns})::text, 1)::text as hash
-     from (values ${valueLists(types, rows)}) v(row, ${types.map((_, i) => `k${i}`).join(', ')})
-     join ${quoteTable(table)} t on ${on}`,
+    `select v.row, hashtextextended(${rowText(comparedColumns(table), 't')}, 1)::text as hash
+     from ${joinKeys(table, rows.length)}`,
     rows.flatMap((row) => [...row.key]),
   )
   const byRow = new Map(found.map((row) => [row.row, row.hash]))
   return rows.map((_, row) => byRow.get(row) ?? null)
-}
-
-function keyTypes(table: TableInfo): string[] {
-  return table.primaryKey.map((name) => table.columns.find((column) => column.name === name)?.type ?? 'text')
-}
-
-/** `(0, $1::bigint, $2::text), (1, …)`: parameters row by row. */
-function valueLists(types: readonly string[], rows: readonly RowKey[]): string {
-  return rows
-    .map((_, row) => `(${row}, ${types.map((type, i) => `$${row * types.length + i + 1}::${type}`).join(', ')})`)
-    .join(', ')
-}
-
-/** Generated columns are left out: they follow from the others. */
-function comparedColumns(table: TableInfo): string[] {
-  return table.columns.filter((column) => column.generated === '').map((column) => column.name)
-}
-
-function columnList(table: TableInfo): string {
-  return comparedColumns(table).map(quote).join(', ')
 }
 
 function keyList(table: TableInfo): string {
