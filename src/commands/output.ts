@@ -66,6 +66,7 @@ export interface Output {
   /** the colours of stderr, for lines given to `progress` and `note` */
   readonly colors: Colors
   result(result: Result, renderText: (ansi: Colors) => string): void
+  /** what happens on the way: `line` on stderr, nothing when it is empty; with --json the event on stdout */
   progress(event: { readonly event: string; readonly [field: string]: unknown }, line: string): void
   /** a line for humans on stderr, also with --json */
   note(line: string): void

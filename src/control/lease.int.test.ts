@@ -110,10 +110,13 @@ describe('a lease', () => {
   })
 
   test('that somebody else has is lost, and giving it back does not end theirs', async () => {
-    const lease = await takeLease(database, { name, seconds: 1, signal })
+    const lease = await takeLease(database, { name, seconds: 4, signal })
     const lost = once(lease.lost, 'abort')
+    const from = performance.now()
     await database.query(`update migrate.lease set epoch = 9, expires_at = 'infinity' where name = $1`, [name])
     await lost
+    // noticed with the next renewal, not only when it would have run out
+    expect(performance.now() - from).toBeLessThan(2_500)
     expect(lease.lost.reason).toMatchObject({ code: 'TAKEN_OVER' })
     await lease[Symbol.asyncDispose]()
     expect((await row())?.left).toBe(Number.POSITIVE_INFINITY)

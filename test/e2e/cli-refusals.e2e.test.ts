@@ -14,7 +14,7 @@ beforeAll(async () => {
 })
 afterAll(() => shop[Symbol.asyncDispose]())
 
-const COMMANDS: readonly (readonly string[])[] = [
+const COMMANDS = [
   ['sync', 'users'],
   ['route', 'set', 'users', '--percent', '25'],
   ['route', 'show'],
@@ -24,7 +24,7 @@ const COMMANDS: readonly (readonly string[])[] = [
   ['cutover', 'users'],
   ['rollback', 'users', '--dry-run'],
   ['status', 'users'],
-]
+].map((args): [string[]] => [args])
 const SECRET = 'hunter2'
 
 test.each(['101', '-1', 'abc', '', ' ', '1e2', '0x10', 'NaN', 'Infinity', ' 5', '25.5555', '100.001', '25,5', '٥'])(
@@ -37,9 +37,9 @@ test.each(['101', '-1', 'abc', '', ' ', '1e2', '0x10', 'NaN', 'Infinity', ' 5', 
 )
 
 describe('the service is unknown', () => {
-  const named = COMMANDS.filter((args) => args.includes('users'))
-  test.each(named)('%s %s %s %s %s', async (...args) => {
-    const typo = args.map((word) => (word === 'users' ? 'user' : word)).filter((word) => word !== undefined)
+  const named = COMMANDS.filter(([args]) => args.includes('users'))
+  test.each(named)('%j', async (args) => {
+    const typo = args.map((word) => (word === 'users' ? 'user' : word))
     const result = await run(typo)
     expectError(result, 2, 'SERVICE_UNKNOWN', 'there is no service "user" in the configuration. Did you mean "users"?')
     expect(result.stderr).toContain('Services: users.')
@@ -52,8 +52,8 @@ describe('the service is unknown', () => {
   })
 })
 
-test.each(COMMANDS)('without a configuration: %s %s %s %s %s', async (...args) => {
-  const result = await migrate([...args.filter((word) => word !== undefined), '-c', 'nowhere.yaml'], shop.env)
+test.each(COMMANDS)('without a configuration: %j', async (args) => {
+  const result = await migrate([...args, '-c', 'nowhere.yaml'], shop.env)
   expectError(result, 2, 'CONFIG_MISSING', 'there is no configuration file at nowhere.yaml')
 })
 
@@ -71,8 +71,7 @@ test.each([
 })
 
 describe('a database cannot be reached', () => {
-  test.each(COMMANDS)('%s %s %s %s %s', async (...words) => {
-    const args = words.filter((word) => word !== undefined)
+  test.each(COMMANDS)('%j', async (args) => {
     const env = { MONOLITH_DATABASE_URL: `postgres://migrate_apply:${SECRET}@127.0.0.1:9/shop` }
     const result = await run([...args, '-v'], env)
     expectError(result, 7, 'DATABASE_UNREACHABLE', 'monolith database at 127.0.0.1:9/shop')

@@ -2,15 +2,24 @@
 // schedules that no signal hits by chance, one statement at a time, on the databases of a running move.
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { unfinishedRun } from '../../src/control/journal.ts'
+import { changeService } from '../../src/control/services.ts'
 import type { Database } from '../../src/model/sql.ts'
 import { claimCheckpoint } from '../../src/stores/postgres/checkpoint.ts'
 import { openDatabase } from '../../src/stores/postgres/database.ts'
-import { readAuthority, renewAuthority } from '../../src/stores/postgres/fence.ts'
+import {
+  liftFence,
+  readAuthority,
+  renewAuthority,
+  shutGate,
+  switchAuthority,
+  switchBack,
+  takeFence,
+} from '../../src/stores/postgres/fence.ts'
 import { changePipeline, clearTouched, sealPipeline, takeTouched } from '../../src/stores/postgres/pipeline-control.ts'
 import { setServiceGate } from '../../src/stores/postgres/service-gate.ts'
 import { FULL } from '../support/full.ts'
 import { connect, type MovingShop, startMovingShop, succeed } from '../support/moving-shop.ts'
-import { eventually, expectOneWriter } from '../support/two-sides.ts'
+import { controlState, eventually, expectOneWriter } from '../support/two-sides.ts'
 import { write } from '../support/writers.ts'
 
 const REVERSE = 'shop_users/reverse'
@@ -117,13 +126,45 @@ test.runIf(FULL)(
   },
 )
 
-test('a gate changes for the newest run and epoch only', async () => {
+test('nothing that a run sends counts once a newer one has been there', async () => {
   await moving.ensure('live')
-  const { rows } = await moving.sides.users.query('select run::int as run, epoch::int as epoch from migrate.gate')
-  const { run, epoch } = rows[0]
-  await expect(setServiceGate(users, 'users', run - 1, epoch, 'closed')).rejects.toMatchObject({ code: 'TAKEN_OVER' })
-  await expect(setServiceGate(users, 'users', run, epoch - 1, 'closed')).rejects.toMatchObject({ code: 'TAKEN_OVER' })
+  await moving.ensure('dual-write')
   await moving.expectSound()
+  await moving.writers.rest()
+  const before = await controlState(moving.sides)
+  const { rows } = await monolith.query<{ run: number }>(
+    `select least((select min(run) from migrate.fence), (select min(run) from migrate.service),
+       (select min(run) from migrate.checkpoint))::int as run`,
+  )
+  const late = (rows[0]?.run ?? 0) - 1
+  const { epoch } = await moving.standing()
+  const takenOver = { code: 'TAKEN_OVER' }
+  const audit = { who: 'late', action: 'late' }
+  const hold = { run: late, milliseconds: 1_000 }
+  const signal = new AbortController().signal
+  await expect(changeService(monolith, 'users', 'dual-write', { hold }, audit, late)).rejects.toMatchObject(takenOver)
+  await expect(takeFence(monolith, 'users', late, 3_000, signal)).rejects.toMatchObject(takenOver)
+  expect(await liftFence(monolith, 'users', late)).toBe(false)
+  await expect(switchAuthority(monolith, 'users', late, 0n, epoch)).rejects.toMatchObject({ code: 'SWITCH_REFUSED' })
+  await expect(switchBack(monolith, 'users', late, epoch)).rejects.toMatchObject(takenOver)
+  await expect(renewAuthority(monolith, 'users', late, epoch, REVERSE)).rejects.toMatchObject(takenOver)
+  for (const [database, pipeline] of [
+    [users, 'shop_users/forward'],
+    [monolith, REVERSE],
+  ] as const) {
+    expect(await changePipeline(database, pipeline, late, { state: 'discard', hold: false, tracking: late })).toBe(
+      false,
+    )
+    expect(await sealPipeline(database, pipeline, late, null)).toBe(false)
+  }
+  for (const mode of ['closed', 'open'] as const) {
+    await expect(setServiceGate(users, 'users', late, epoch, mode)).rejects.toMatchObject(takenOver)
+  }
+  await expect(setServiceGate(users, 'users', late + 9_000, epoch - 1, 'open')).rejects.toMatchObject(takenOver)
+  // shut carries no run: it closes what the authority row has closed already, and nothing else
+  await shutGate(monolith, 'users')
+  expect(await controlState(moving.sides)).toEqual(before)
+  moving.writers.go()
 })
 
 async function pidOf(client: { query(text: string): Promise<{ rows: { pid: number }[] }> }): Promise<number> {

@@ -141,7 +141,9 @@ describe('everybody sees their own writes', () => {
 describe('the service is killed with kill -9', () => {
   test.each(['route', 'dual-write'])('at stage %s no read fails, and no write is lost or doubled', async (stage) => {
     const users = Array.from({ length: 8 }, (_, i) => String((stage === 'route' ? 201 : 301) + i))
+    await set(100)
     if (stage === 'dual-write') await routed.data(['dual-write', 'users'])
+    await obeyed('reader', 'service')
     const [router] = routers
     const before = await pointsOf(users)
     const sides: string[] = []

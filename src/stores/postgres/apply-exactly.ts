@@ -17,6 +17,5 @@ export async function applyExactly(rows: RowWriter, change: Change): Promise<voi
   const update = statements.update(key, change.row)
   if (update !== null && (await rows.run(update)) === 1) return
   // a "generated always" identity cannot be updated: the row is made anew
-  const again = update === null || statements.hasFixedValues
-  if (!again || (await rows.run(statements.move(key, change.row))) === 0) throw rows.missing(change.relation)
+  if ((await rows.run(statements.move(key, change.row))) === 0) throw rows.missing(change.relation)
 }
