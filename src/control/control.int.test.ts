@@ -1,3 +1,4 @@
+import { readdirSync } from 'node:fs'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { type PostgresServer, startPostgres } from '../../fixtures/servers/postgres.ts'
 import type { Progress } from '../model/progress.ts'
@@ -24,6 +25,13 @@ function open(name: string): Database {
   return openDatabase({ url: server.url(name), role: 'control', applicationName: 'migrate/test' })
 }
 
+/** Parts and versions by the files that there are. */
+function numbered(): { part: string; version: number }[] {
+  return ['control', 'gate', 'service', 'target'].flatMap((part) =>
+    readdirSync(new URL(`./schema/${part}/`, import.meta.url)).map((_, i) => ({ part, version: i + 1 })),
+  )
+}
+
 describe('installing', () => {
   let fresh = 0
   async function empty(): Promise<Database> {
@@ -39,7 +47,7 @@ describe('installing', () => {
       [target, other, target, other].map((each) => installSchema(each, ['gate', 'control', 'target', 'service'])),
     )
     const { rows } = await target.query(`select part, version from migrate.schema_version order by part, version`)
-    expect(rows).toEqual(['control', 'gate', 'service', 'target'].map((part) => ({ part, version: 1 })))
+    expect(rows).toEqual(numbered())
     await installSchema(target, ['gate'])
   })
 
@@ -53,10 +61,10 @@ describe('installing', () => {
   test('refuses a database that a newer program has made', async () => {
     await using target = await empty()
     await installSchema(target, ['target'])
-    await target.query(`insert into migrate.schema_version values ('target', 2)`)
+    await target.query(`insert into migrate.schema_version values ('target', 99)`)
     await expect(installSchema(target, ['target'])).rejects.toMatchObject({
       code: 'CONTROL_OUTDATED',
-      context: { found: 2, expected: 1 },
+      context: { found: 99, expected: 1 },
     })
   })
 
@@ -113,16 +121,17 @@ describe('changing a service', () => {
       begin perform pg_advisory_xact_lock_shared(99); return new; end $$`)
     await database.query(`create trigger stop_here before insert on migrate.audit for each row
       when (new.service = '${service}') execute function stop_here()`)
-    const waiting = `select 1 from pg_stat_activity where wait_event_type = 'Lock' and wait_event = 'advisory'`
+    const waiting = `select 1 from pg_locks where locktype = 'advisory' and not granted`
     const changes: Promise<number>[] = []
-    let overtaken = false
-    await database.transaction(async (sql) => {
+    let done = false
+    const overtaken = await database.transaction(async (sql) => {
       await sql.query(`select pg_advisory_xact_lock(99)`)
       changes.push(changeService(database, service, 'off', { percent: 1 }, audit))
       while ((await sql.query(waiting)).rowCount < 1);
       changes.push(changeService(database, `${service}-other`, 'off', { percent: 2 }, audit))
-      void changes[1]?.then(() => (overtaken = true))
-      while ((await sql.query(waiting)).rowCount < 2 && !overtaken);
+      void changes[1]?.then(() => (done = true))
+      while ((await sql.query(waiting)).rowCount < 2 && !done);
+      return done
     })
     const [first = 0, second = 0] = await Promise.all(changes)
     await database.query(`drop trigger stop_here on migrate.audit; drop function stop_here`)
