@@ -1,6 +1,6 @@
 import { DEFAULTS } from '../config/defaults.ts'
 import { failpoints } from '../config/failpoint.ts'
-import { beginStep, closeRun, endStep, type Run, type RunKind, unfinishedRun } from '../control/journal.ts'
+import { adoptRun, beginStep, closeRun, endStep, type Run, type RunKind, unfinishedRun } from '../control/journal.ts'
 import { takeLease } from '../control/lease.ts'
 import { type Outcome, settleRun } from '../cutover/recover.ts'
 import type { RunContext, StepReport } from '../cutover/run.ts'
@@ -30,8 +30,9 @@ export interface Moving {
  */
 export async function settleInterrupted(moving: Moving): Promise<{ run: Run; outcome: Outcome } | null> {
   const { app, name } = moving
-  const run = await unfinishedRun(app.control, name)
-  if (run === null) return null
+  const left = await unfinishedRun(app.control, name)
+  if (left === null) return null
+  const run = await adoptRun(app.control, left, moving.run)
   const context = await contextOf(moving, run)
   const outcome = await settleRun(context, new MigrateError('TAKEN_OVER', { what: `the ${run.kind} of ${name}` }))
   await closeRun(app.control, run.id, outcome.state, 'ended by a later run')
@@ -93,7 +94,7 @@ export async function contextOf(moving: Moving, run: Run): Promise<RunContext> {
     epoch: run.epoch,
     ports: await movePorts(app, name, action, signal),
     journal: {
-      begin: (step) => beginStep(app.control, run.id, step),
+      begin: (step) => beginStep(app.control, run, step),
       end: (step, data) => endStep(app.control, run.id, step, data),
     },
     signal,

@@ -93,10 +93,13 @@ export async function runDirection(job: PipelineJob): Promise<PipelineEnd> {
   })
 }
 
-/** Current end of the log that a direction reads from. */
+/**
+ * Current end of the log that a direction reads from. The message behind it gives an idle server something to write:
+ * at the start of a page the position lies behind the page's header, and would not be reached.
+ */
 export async function sourcePosition(app: App, name: string, direction: Direction): Promise<Lsn> {
   const { rows } = await sidesOf(app, name, direction).source.query<{ at: string }>(
-    `select (pg_current_wal_insert_lsn() - '0/0')::text as at`,
+    `select (pg_current_wal_insert_lsn() - '0/0')::text as at, pg_logical_emit_message(false, 'migrate.position', '')`,
   )
   return asLsn(BigInt(rows[0]?.at ?? '0'))
 }

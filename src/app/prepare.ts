@@ -2,15 +2,16 @@ import { serviceOf } from '../config/service.ts'
 import { installSchema } from '../control/install.ts'
 import { changeService, readService } from '../control/services.ts'
 import { holderName } from '../control/lease.ts'
-import { armTables, publish } from '../stores/postgres/arm.ts'
-import { readServer } from '../stores/postgres/catalogue.ts'
+import { armTables, publish, unpublished } from '../stores/postgres/arm.ts'
+import { readServer, type TableInfo } from '../stores/postgres/catalogue.ts'
 import { createCheckpoint, readCheckpoint } from '../stores/postgres/checkpoint.ts'
 import { quoteLiteral } from '../stores/postgres/identifier.ts'
 import { type Finding, preflight } from '../stores/postgres/preflight.ts'
 import { enrolServiceGate } from '../stores/postgres/service-gate.ts'
 import { dropSlot, freeSlot, readSlot } from '../stores/postgres/slot.ts'
 import { copyTables } from '../stores/postgres/snapshot.ts'
-import { asLsn } from '../model/lsn.ts'
+import { MigrateError } from '../errors.ts'
+import { asLsn, formatLsn } from '../model/lsn.ts'
 import { preflightOptions } from './preflight-options.ts'
 import { type App, installControl, namesOf, storeUrl } from './open.ts'
 import { readTables } from './tables.ts'
@@ -35,7 +36,7 @@ export async function prepareService(app: App, name: string): Promise<void> {
   await app.monolith.query(`select migrate.enrol($1)`, [name])
   await enrolServiceGate(target, name)
   const tables = await readTables(app.monolith, name, config)
-  await publish(app.monolith, namesOf(app.config, name).publication, tables)
+  await publishOnce(app, name, tables)
   const applyRole = await currentUser(app.monolith)
   await armTables(app.monolith, tables, { procedure: 'migrate.gate', service: name, applyRole })
   await armTables(target, await readTables(target, name, config), {
@@ -45,8 +46,27 @@ export async function prepareService(app: App, name: string): Promise<void> {
   })
 }
 
+/**
+ * Before the first copy the publication is made; after it, one that is gone or lacks a table means that changes are
+ * missing from the stream: making it again would hide that. Throws SLOT_LOST.
+ */
+async function publishOnce(app: App, name: string, tables: readonly TableInfo[]): Promise<void> {
+  const { publication, forward } = namesOf(app.config, name)
+  const checkpoint = await readCheckpoint(app.service(name), forward)
+  if (checkpoint === null) return publish(app.monolith, publication, tables)
+  const missing = await unpublished(app.monolith, publication, tables)
+  if (missing.length === 0) return
+  const slot = `${publication} (its publication lacks ${missing.join(', ')})`
+  throw new MigrateError('SLOT_LOST', { slot, position: formatLsn(checkpoint.commitLsn), service: name })
+}
+
 /** Copies the tables unless that is done: slot, snapshot, rows and checkpoint. A copy that broke off starts again. */
-export async function copyService(app: App, name: string, onTable: (table: string, rows: number) => void) {
+export async function copyService(
+  app: App,
+  name: string,
+  onTable: (table: string, rows: number) => void,
+  signal: AbortSignal,
+): Promise<void> {
   const names = namesOf(app.config, name)
   const target = app.service(name)
   if ((await readCheckpoint(target, names.forward)) === null) {
@@ -67,6 +87,7 @@ export async function copyService(app: App, name: string, onTable: (table: strin
       sourceSystem: (await readServer(app.monolith)).systemIdentifier,
       tables: sources.map((source, i) => ({ source, target: targets[i] ?? source })),
       onTable,
+      signal,
     })
   }
   const { stage } = await readService(app.control, name)

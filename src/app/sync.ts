@@ -47,7 +47,7 @@ export async function syncService(
   const signal = AbortSignal.any([options.signal, lease.lost])
   await prepareService(app, name)
   const until = options.once ? await sourcePosition(app, name, 'forward') : undefined
-  await copyService(app, name, (table, rows) => options.events.copied(table, rows))
+  await copyService(app, name, (table, rows) => options.events.copied(table, rows), signal)
   const counters = { forward: newCounters(), reverse: newCounters() }
   const job = { app, name, epoch: lease.epoch, signal }
   const ending = new AbortController()

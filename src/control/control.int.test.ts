@@ -5,7 +5,7 @@ import type { Progress } from '../model/progress.ts'
 import type { Database, Sql } from '../model/sql.ts'
 import { openDatabase } from '../stores/postgres/database.ts'
 import { installSchema } from './install.ts'
-import { beginStep, closeRun, endStep, lastRun, openRun, unfinishedRun } from './journal.ts'
+import { adoptRun, beginStep, closeRun, endStep, lastRun, openRun, unfinishedRun } from './journal.ts'
 import { readProgress, writeProgress } from './progress.ts'
 import { changeService, POLICY_CHANNEL, readService } from './services.ts'
 
@@ -184,17 +184,22 @@ describe('the journal', () => {
     const opened = await openRun(database, run)
     expect(await unfinishedRun(database, 'journal')).toEqual({ id: opened.id, ...run, state: 'running' })
     await expect(openRun(database, run)).rejects.toMatchObject({ context: { sqlstate: '23505' } })
-    await beginStep(database, opened.id, 'hold')
+    await beginStep(database, opened, 'hold')
     await endStep(database, opened.id, 'hold', { held: 3 })
-    await beginStep(database, opened.id, 'fence')
+    await beginStep(database, opened, 'fence')
     expect(await steps(database, opened.id)).toEqual([
       { name: 'hold', done: true, data: { held: 3 } },
       { name: 'fence', done: false, data: {} },
     ])
     // a run that is taken up again begins its last step again
-    await beginStep(database, opened.id, 'hold')
+    await beginStep(database, opened, 'hold')
     expect((await steps(database, opened.id))[0]).toMatchObject({ name: 'hold', done: false })
+    const adopted = await adoptRun(database, opened, 4)
+    await expect(beginStep(database, opened, 'legs')).rejects.toMatchObject({ code: 'TAKEN_OVER' })
+    await expect(adoptRun(database, opened, 3)).rejects.toMatchObject({ code: 'TAKEN_OVER' })
+    await beginStep(database, adopted, 'legs')
     await closeRun(database, opened.id, 'aborted', 'because')
+    await expect(beginStep(database, adopted, 'fence')).rejects.toMatchObject({ code: 'TAKEN_OVER' })
     expect(await unfinishedRun(database, 'journal')).toBeNull()
     await closeRun(database, opened.id, 'done', 'too late')
     expect(await lastRun(database, 'journal')).toMatchObject({ id: opened.id, state: 'aborted', reason: 'because' })

@@ -1,3 +1,4 @@
+import { MigrateError } from '../errors.ts'
 import type { Database, Sql } from '../model/sql.ts'
 
 export type RunKind = 'cutover' | 'rollback'
@@ -41,12 +42,25 @@ export async function closeRun(sql: Sql, id: number, state: 'done' | 'aborted', 
   )
 }
 
-export async function beginStep(sql: Sql, run: number, name: string): Promise<void> {
-  await sql.query(
-    `insert into migrate.step (run, name) values ($1, $2)
-     on conflict (run, name) do update set started_at = clock_timestamp(), done_at = null`,
-    [run, name],
+/** Whoever ends another process's run takes it first: from then on that process begins no step of it any more. */
+export async function adoptRun(sql: Sql, run: Run, fencing: number): Promise<Run> {
+  const { rows } = await sql.query<Run>(
+    `update migrate.run set fencing = $2 where id = $1 and state = 'running' and fencing <= $2 returning ${RUN}`,
+    [run.id, fencing],
   )
+  if (rows[0] === undefined) throw new MigrateError('TAKEN_OVER', { what: `the ${run.kind} of ${run.service}` })
+  return rows[0]
+}
+
+/** Throws TAKEN_OVER when the run has ended or belongs to another process now. */
+export async function beginStep(sql: Sql, run: Run, name: string): Promise<void> {
+  const { rowCount } = await sql.query(
+    `insert into migrate.step (run, name)
+     select id, $2 from migrate.run where id = $1 and state = 'running' and fencing = $3
+     on conflict (run, name) do update set started_at = clock_timestamp(), done_at = null`,
+    [run.id, name, run.fencing],
+  )
+  if (rowCount !== 1) throw new MigrateError('TAKEN_OVER', { what: `the ${run.kind} of ${run.service}` })
 }
 
 export async function endStep(sql: Sql, run: number, name: string, data: object): Promise<void> {

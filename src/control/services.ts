@@ -105,7 +105,7 @@ export function illegal(service: string, from: Stage, to: Stage): MigrateError {
     from,
     to,
     legal: legal.length === 0 ? 'nothing' : legal.join(', '),
-    next: next === null ? `status` : `${next} ${service}`,
+    next: next === null ? 'status' : next === 'route set' ? `${next} ${service} --percent 25` : `${next} ${service}`,
   })
 }
 

@@ -53,7 +53,7 @@ export function planCutover(service: string): CutoverStep[] {
     stop('switch', 'switch the authority row: the point of no return'),
     after('open', "shut the monolith's gate for good, open the service's, stage live"),
     after('routers', 'every live router has moved its reads; held writes go to the service'),
-    after('finish', 'stop noting keys, restore the grace, audit'),
+    { ...after('finish', 'stop noting keys, restore the grace, audit'), stopsWrites: false },
   ]
 }
 
@@ -73,7 +73,7 @@ export function planRollback(service: string): RollbackStep[] {
     ),
     after('reopen', "the service's gate takes second legs again, stage dual-write"),
     after('routers', 'every live router obeys; held writes go to the monolith'),
-    after('finish', 'stop noting keys, audit'),
+    { ...after('finish', 'stop noting keys, audit'), stopsWrites: false },
   ]
 }
 

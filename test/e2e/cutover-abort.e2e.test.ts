@@ -72,11 +72,13 @@ describe('a cutover that cannot be', () => {
       async () => (await moving.sides.monolith.query(`select 1 from pg_locks where not granted`)).rows.length,
       (waiting) => waiting > 0,
     )
-    const run = await moving.cutover()
-    expect([run.code, run.stdout]).toEqual([6, expect.stringMatching(/STEP_TIMEOUT.*in step \\"hold\\"/)])
+    await using run = await moving.shop.startCli(['cutover', 'users'])
+    expect(await run.stdout.find(/"step":"hold","state":"failed"/)).not.toBeNull()
+    // the monolith itself gives a statement up after 5 s
     await slow.query('commit')
     await slow.end()
     expect((await answer).status).toBe(200)
+    expect([(await run.exited).code, run.stdout.text()]).toEqual([6, expect.stringContaining('in step \\"hold\\"')])
     expect((await moving.expectSound()).side).toBe('monolith')
   })
 
@@ -94,7 +96,7 @@ describe('a cutover that cannot be', () => {
     await moving.expectSound()
   })
 
-  test('behind a transaction that has been open for long is not begun', async () => {
+  test.runIf(FULL)('behind a transaction that has been open for long is not begun', async () => {
     const { busy, pid } = await transaction()
     const age = `select extract(epoch from clock_timestamp() - xact_start)::float8 as s from pg_stat_activity where pid = ${pid}`
     await eventually(

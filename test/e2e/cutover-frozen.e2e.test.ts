@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { planCutover, planRollback } from '../../src/cutover/plan.ts'
 import { freezeAt } from '../support/frozen.ts'
 import { FULL } from '../support/full.ts'
@@ -22,6 +22,7 @@ let moving: MovingShop
 beforeAll(async () => {
   moving = await startMovingShop(stack)
 })
+afterEach(() => moving.writers.go())
 afterAll(() => stack.disposeAsync())
 
 describe('a frozen move', () => {

@@ -19,7 +19,7 @@ afterAll(() => stack.disposeAsync())
 test('a move that nothing disturbs goes there and back without a failed request behind the router', async () => {
   const { ledger } = moving.writers
   const before = ledger.acknowledged
-  for (let round = 0; round < 2; round++) {
+  for (let round = 0; round < (FULL ? 10 : 1); round++) {
     await moving.ensure('live')
     await moving.ensure('dual-write')
   }

@@ -149,7 +149,7 @@ describe('what could hurt the monolith is refused before anything is done', () =
         expect(envelope(stdout).data.findings).toContainEqual(
           expect.objectContaining({
             check: 'replica-identity',
-            fix: expect.stringMatching(/^alter table "public"."notes" add .*primary key;$/) as string,
+            fix: expect.stringMatching(/^alter table .*notes.* add .*primary key/) as string,
           }),
         )
       },
@@ -163,7 +163,7 @@ describe('what could hurt the monolith is refused before anything is done', () =
     const same = await client(shop.monolith.apply, 'shop')
     const { code, stdout } = await shop.cli(['sync', 'users'])
     expect([code, envelope(stdout).data.findings?.map(({ check }) => check)]).toEqual([3, ['apply-role']])
-    expect(stdout).toContain('(seen: shop)')
+    expect(stdout).toContain('seen: shop')
     await same.end()
     opened.splice(opened.indexOf(same), 1)
     await withConfig(

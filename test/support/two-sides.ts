@@ -127,7 +127,10 @@ export async function controlState({ monolith, users }: Sides): Promise<unknown>
   return { monolith: one.rows[0].state, users: two.rows[0].state }
 }
 
-/** No hold, no running run, nothing tracked; both pipelines run in the states that the stage wants. */
+/**
+ * No hold, no running run, nothing tracked; both pipelines run in the states that the stage wants. (With the authority at
+ * the monolith reverse may still be in `apply` under an epoch that is over: the first row makes it discard.)
+ */
 export async function expectTidy(sides: Sides): Promise<void> {
   const look = async () => {
     const now = await standing(sides.monolith)
@@ -153,6 +156,6 @@ export async function expectTidy(sides: Sides): Promise<void> {
     seen.forward.tracking === null &&
     seen.forward.grace === 1_000 &&
     seen.forward.state === (live(seen) ? 'discard' : 'apply') &&
-    (live(seen) ? seen.reverse.state === 'apply' && seen.reverse.current === true : seen.reverse.state === 'discard')
+    (live(seen) ? seen.reverse.state === 'apply' && seen.reverse.current === true : seen.reverse.current !== true)
   await eventually(look, tidy, 8_000)
 }

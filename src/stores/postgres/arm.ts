@@ -48,11 +48,8 @@ async function isArmed(database: Database, oid: number): Promise<boolean> {
 
 /** Creates the publication of these tables if it is not there, and adds tables that are missing in it. */
 export async function publish(database: Database, publication: string, tables: readonly TableInfo[]): Promise<void> {
-  const { rows } = await database.query<{ table: string }>(
-    `select schemaname || '.' || tablename as "table" from pg_publication_tables where pubname = $1`,
-    [publication],
-  )
-  const missing = tables.filter((t) => !rows.some((row) => row.table === `${t.schema}.${t.name}`))
+  const names = await unpublished(database, publication, tables)
+  const missing = tables.filter((table) => names.includes(`${table.schema}.${table.name}`))
   if (missing.length === 0) return
   const { rowCount } = await database.query(`select 1 from pg_publication where pubname = $1`, [publication])
   const list = missing.map(quoteTable).join(', ')
@@ -66,6 +63,21 @@ export async function publish(database: Database, publication: string, tables: r
       )
     }),
   )
+}
+
+/** Tables that the publication does not have, all of them when it is not there. */
+export async function unpublished(
+  database: Database,
+  publication: string,
+  tables: readonly TableInfo[],
+): Promise<string[]> {
+  const { rows } = await database.query<{ table: string }>(
+    `select schemaname || '.' || tablename as "table" from pg_publication_tables where pubname = $1`,
+    [publication],
+  )
+  return tables
+    .map((table) => `${table.schema}.${table.name}`)
+    .filter((name) => !rows.some((row) => row.table === name))
 }
 
 /** Tries again while a lock was not to be had in time; at most 50 times. */
