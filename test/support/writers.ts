@@ -29,8 +29,10 @@ export class Ledger {
   readonly created = new Set<string>()
   readonly languages = new Map<number, { settled: string; maybe: string[] }>()
   readonly failures: Failure[] = []
-  /** longest time that a direct statement took, milliseconds */
+  /** longest time that a direct write took, milliseconds */
   slowestDirect = 0
+  /** the same of statements that wait for nobody: what this machine adds just now */
+  slowestIdle = 0
   /** times of acknowledged direct writes */
   readonly directAt: number[] = []
 
@@ -136,7 +138,10 @@ export class Writers {
       client ??= await connected(this.#options.monolith)
       if (client === null) return this.ledger.failed('direct', 'no connection')
       const user = [...DIRECT, ...SHARED][n % 3] as number
+      const before = performance.now()
+      await write(client, 'select 1')
       const started = performance.now()
+      this.ledger.slowestIdle = Math.max(this.ledger.slowestIdle, started - before)
       const code = await write(client, 'update users set loyalty_points = loyalty_points + 1 where id = $1', [user])
       const took = performance.now() - started
       this.ledger.slowestDirect = Math.max(this.ledger.slowestDirect, took)

@@ -1,0 +1,21 @@
+// The tests at their full size, by name: `npm run soak -- cutover`. `npm test` runs a fixed tenth of them at most.
+import { spawnSync } from 'node:child_process'
+import { join } from 'node:path'
+
+const ROOT = join(import.meta.dirname, '..')
+const SOAKS: Readonly<Record<string, { readonly files: readonly string[]; readonly env: Record<string, string> }>> = {
+  cutover: { files: ['test/e2e/cutover', 'test/e2e/legs'], env: { MIGRATE_MATRIX: 'full' } },
+  chaos: { files: ['test/e2e/cutover-chaos'], env: { MIGRATE_CHAOS: '30' } },
+}
+
+const name = process.argv[2] ?? ''
+const soak = Object.hasOwn(SOAKS, name) ? SOAKS[name] : undefined
+if (soak === undefined) {
+  console.error(`usage: npm run soak -- ${Object.keys(SOAKS).join(' | ')}`)
+  process.exitCode = 2
+} else {
+  const node = (args: readonly string[]): number | null =>
+    spawnSync(process.execPath, [...args], { cwd: ROOT, stdio: 'inherit', env: { ...process.env, ...soak.env } }).status
+  const vitest = join(ROOT, 'node_modules/vitest/vitest.mjs')
+  process.exitCode = node(['scripts/build.ts']) || node([vitest, 'run', '--project', 'e2e', ...soak.files]) || 0
+}
