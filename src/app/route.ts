@@ -8,7 +8,7 @@ import { SecondLegs } from '../dualwrite/leg.ts'
 import { STAGE_RULES } from '../model/stage.ts'
 import { type RunningRouter, SYSTEM_CLOCK } from '../router/options.ts'
 import { serveRouter } from '../router/server.ts'
-import { within } from '../router/within.ts'
+import { within } from '../model/within.ts'
 import { type App, installControl } from './open.ts'
 
 /** Sets the share of the reads that goes to the service; from stage `sync` this enters `route`. */

@@ -5,7 +5,7 @@ import type { IntentOutcome, Intents } from './intents.ts'
 import { uuidv7 } from './key.ts'
 import { InTurn } from './in-turn.ts'
 import { sendLeg } from './send-leg.ts'
-import { within } from './within.ts'
+import { within } from '../model/within.ts'
 
 export interface LegOptions {
   /** origins of the services by name */

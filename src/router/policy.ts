@@ -3,7 +3,7 @@ import { isStage, STAGE_RULES } from '../model/stage.ts'
 import type { RouterControl, RouterLoad } from './control.ts'
 import type { Counters } from './counters.ts'
 import type { Clock, RouterLimits } from './options.ts'
-import { within } from './within.ts'
+import { within } from '../model/within.ts'
 import { writeTarget } from './write-target.ts'
 
 export interface PolicyFeedOptions {

@@ -1,7 +1,7 @@
 import type { Lsn } from '../model/lsn.ts'
 import type { RouterControl } from './control.ts'
 import type { Counters } from './counters.ts'
-import { within } from './within.ts'
+import { within } from '../model/within.ts'
 
 /**
  * Samples the monolith's WAL position. All calls made while one sample is under way share the next one: each gets a
