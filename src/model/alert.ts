@@ -1,0 +1,23 @@
+/** What people are told about without asking. `sync-failed`: a worker ended or cannot go on; `leg-exhausted`: a second leg became a dead letter; `drift`: reconcile found differences. */
+export type AlertName = 'sync-failed' | 'leg-exhausted' | 'drift'
+
+export interface Alert {
+  readonly name: AlertName
+  readonly service: string
+  /** one sentence; never values of rows, never secrets */
+  readonly summary: string
+  /** the command that shows more */
+  readonly next: string
+  /** figures and names for machines; never values of rows */
+  readonly context: Readonly<Record<string, string | number>>
+}
+
+/** Where alerts go. Neither call blocks or throws: an alert that cannot be delivered must not stop the work. */
+export interface Alerts {
+  /** told once until it is resolved; an alert is the same as another of its name and service */
+  raise(alert: Alert): void
+  /** the reason is gone; nothing happens when the alert was not raised */
+  resolve(name: AlertName, service: string): void
+}
+
+export const NO_ALERTS: Alerts = { raise: () => undefined, resolve: () => undefined }
