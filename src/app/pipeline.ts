@@ -3,6 +3,7 @@ import { serviceOf } from '../config/service.ts'
 import { markRevoked, openIntents } from '../control/intents.ts'
 import { holderName } from '../control/lease.ts'
 import { writeProgress } from '../control/progress.ts'
+import { countUnsettled } from '../control/unsettled.ts'
 import { MigrateError } from '../errors.ts'
 import { asLsn, formatLsn, type Lsn } from '../model/lsn.ts'
 import { pause } from '../model/pause.ts'
@@ -114,10 +115,15 @@ async function unseal(app: App, name: string, direction: Direction): Promise<Sea
 }
 
 function pipelineControl({ app, name, direction, epoch, counters }: PipelineJob): PipelineControl {
+  // The sink cannot keep such a leg from running: it only says since when it may run too late.
+  const plain = !serviceOf(app.config, name).idempotent
+  const keepsKeys = async (revoked: readonly string[]): Promise<boolean> =>
+    revoked.length > 0 || (await countUnsettled(app.control, name)) > 0
   return {
     openLegs: (olderThan) =>
       direction === 'forward' ? openIntents(app.control, name, olderThan) : Promise.resolve([]),
-    legsRevoked: (keys) => markRevoked(app.control, keys),
+    legsRevoked: (keys) => markRevoked(app.control, keys, plain ? 'unsettled' : 'revoked'),
+    ...(plain ? { keepsKeys } : {}),
     async publish({ phase, state, applied, source, hold, news }) {
       const progress = {
         service: name,

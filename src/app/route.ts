@@ -5,6 +5,7 @@ import { holderName } from '../control/lease.ts'
 import { forgetRouter, readRouters, routerControl } from '../control/policy.ts'
 import { changeService, illegal, readService, type ServiceState } from '../control/services.ts'
 import { SecondLegs } from '../dualwrite/leg.ts'
+import type { Alerts } from '../model/alert.ts'
 import { STAGE_RULES } from '../model/stage.ts'
 import { type RunningRouter, SYSTEM_CLOCK } from '../router/options.ts'
 import { serveRouter } from '../router/server.ts'
@@ -41,6 +42,7 @@ export async function serve(
   options: {
     readonly listen: { host: string; port: number }
     readonly log: (line: string) => void
+    readonly alerts?: Alerts
     readonly onListening: (router: RunningRouter, instance: string) => void
     readonly signal: AbortSignal
   },
@@ -50,8 +52,9 @@ export async function serve(
   const control = routerControl(app.control, app.monolith)
   const legs = new SecondLegs({
     intents: intentStore(app.control),
-    services: new Map(Object.entries(app.config.services).map(([name, { http }]) => [name, http])),
+    services: new Map(Object.entries(app.config.services)),
     clock: SYSTEM_CLOCK,
+    alerts: options.alerts,
     log: options.log,
   })
   try {

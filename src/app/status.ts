@@ -1,8 +1,10 @@
+import { countOpen } from '../control/dead-letters.ts'
 import { legCounts } from '../control/intents.ts'
 import { lastRun } from '../control/journal.ts'
 import { readRouters } from '../control/policy.ts'
 import { readProgress } from '../control/progress.ts'
 import { readService } from '../control/services.ts'
+import { countUnsettled } from '../control/unsettled.ts'
 import type { Direction } from '../model/progress.ts'
 import { type Stage, STAGE_RULES } from '../model/stage.ts'
 import { readAuthority } from '../stores/postgres/fence.ts'
@@ -25,6 +27,10 @@ export interface ServiceStatus {
   readonly sync: readonly PipelineStatus[]
   /** second legs of the last ten minutes by state and verdict */
   readonly legs: readonly { state: string; verdict: string | null; count: number }[]
+  /** second legs that may still run in the service */
+  readonly unsettled: number
+  /** open ones */
+  readonly deadLetters: number
   /** null until reconcile has run */
   readonly verification: VerificationStatus | null
   readonly lastRun: { kind: string; state: string; seconds: number | null; reason: string | null } | null
@@ -66,7 +72,7 @@ async function isInstalled(app: App): Promise<boolean> {
 }
 
 function untouched(service: string): ServiceStatus {
-  const none = { authority: null, sync: [], legs: [], verification: null, lastRun: null }
+  const none = { authority: null, sync: [], legs: [], unsettled: 0, deadLetters: 0, verification: null, lastRun: null }
   return { service, stage: 'off', percent: 0, ...none, next: `migrate sync ${service}` }
 }
 
@@ -90,9 +96,22 @@ async function serviceStatus(app: App, service: string): Promise<ServiceStatus> 
       await Promise.all([pipelineStatus(app, service, 'forward'), pipelineStatus(app, service, 'reverse')])
     ).filter((pipeline) => pipeline !== null),
     legs: await legCounts(app.control, service, 600),
+    ...(await troubledLegs(app, service)),
     verification: await readVerification(app, service, authority.epoch),
     lastRun: run === null ? null : { kind: run.kind, state: run.state, seconds: run.seconds, reason: run.reason },
     next: interrupted ? `migrate ${run.kind} ${service}` : next === null ? null : nextCommand(next, service),
+  }
+}
+
+/** `status` installs nothing: an older control schema has no letters. */
+async function troubledLegs(app: App, service: string): Promise<{ unsettled: number; deadLetters: number }> {
+  const { rows } = await app.control.query<{ present: boolean }>(
+    `select to_regclass('migrate.dead_letter') is not null as present`,
+  )
+  if (rows[0]?.present !== true) return { unsettled: 0, deadLetters: 0 }
+  return {
+    unsettled: await countUnsettled(app.control, service),
+    deadLetters: await countOpen(app.control, service),
   }
 }
 

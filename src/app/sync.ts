@@ -12,6 +12,7 @@ import { settleAbandoned } from './interrupted.ts'
 import { type App, installControl, namesOf } from './open.ts'
 import { newCounters, type PipelineJob, runDirection, sourcePosition } from './pipeline.ts'
 import { checkService, copyService, prepareReverse, prepareService } from './prepare.ts'
+import { settleLegs } from './settle-legs.ts'
 
 export interface SyncEvents {
   copied(table: string, rows: number): void
@@ -54,12 +55,14 @@ export async function syncService(
   const besides = AbortSignal.any([signal, ending.signal])
   const house = keepHouse(app, name, besides)
   const runs = settleAbandoned(app, name, (error) => options.events.retrying('forward', error), besides)
+  const legs = settleLegs(app, name, (error) => options.events.retrying('forward', error), besides)
   try {
     await follow(job, counters, until, options.events)
   } finally {
     ending.abort()
     await house
     await runs
+    await legs
   }
   if (lease.lost.aborted) throw lease.lost.reason
   const position = formatLsn(await sourcePosition(app, name, 'forward'))

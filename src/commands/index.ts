@@ -3,6 +3,7 @@ import { check } from './check.ts'
 import { config } from './config.ts'
 import { cutover } from './cutover.ts'
 import { demo } from './demo.ts'
+import { dlq } from './dlq.ts'
 import { dualWrite } from './dual-write.ts'
 import { explain } from './explain.ts'
 import { init } from './init.ts'
@@ -23,6 +24,7 @@ export const COMMANDS: readonly CommandDefinition[] = [
   cutover,
   rollback,
   reconcile,
+  dlq,
   status,
   config,
   explain,

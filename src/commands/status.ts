@@ -53,6 +53,12 @@ function serviceText(service: ServiceStatus, ansi: Colors): string {
     )
     lines.push(`│   legs      ${counts.join(', ')} in 10 min`)
   }
+  if (service.unsettled > 0)
+    lines.push(`│   unsettled ${ansi.yellow(`${service.unsettled} second legs may still run`)}`)
+  if (service.deadLetters > 0) {
+    const list = `migrate dlq list --service ${service.service}`
+    lines.push(`│   letters   ${ansi.red(`${service.deadLetters} open dead letters`)}: ${list}`)
+  }
   if (service.verification !== null) lines.push(`│   reconcile ${verificationText(service.verification, ansi)}`)
   if (service.lastRun !== null) {
     const { kind, state, seconds, reason } = service.lastRun

@@ -53,7 +53,7 @@ export const DEFAULT_MEANINGS: Record<keyof typeof DEFAULTS, string> = {
   slotDetachRatio: 'share of max_slot_wal_keep_size at which a store is detached from its slot',
   slotDetachBytes: 'retained WAL at which a store is detached where max_slot_wal_keep_size is unlimited',
   dualWriteGraceMs: 'deadline of the second leg; sync waits as long before it repairs',
-  maxRequestMs: 'longest request of the monolith',
+  maxRequestMs: 'longest request of the monolith, and of a service without `idempotent()`',
   dualWriteAddedMs: 'what dual writes may add to the median of a write',
   sequenceHeadroom: 'how far sequences are moved ahead at a switch, at least',
   sequenceHeadroomRateMs: 'and at least what the measured rate uses in this time',

@@ -32,6 +32,7 @@ interface ControlRow {
   readonly holdRun: number | null
   readonly holdOver: boolean
   readonly version: number
+  readonly halted: readonly string[]
   readonly applied: string | null
   readonly laggards: number
 }
@@ -46,6 +47,8 @@ interface AuthorityRow {
 const CONTROL = `
   select s.service, s.stage, s.percent::float8 as percent, s.legs, s.hold_run::float8 as "holdRun",
     coalesce(s.hold_until < clock_timestamp(), true) as "holdOver", s.version::float8 as version,
+    coalesce((select json_agg(distinct d.route) from migrate.dead_letter d
+      where d.service = s.service and d.state = 'open' and d.code = 'ID_NOT_KEPT'), '[]') as halted,
     (select (p.applied - '0/0')::text from migrate.progress p
       where p.service = s.service and p.direction = 'forward') as applied,
     (select count(*)::int from migrate.router r
@@ -101,6 +104,7 @@ function toPolicy(row: ControlRow, who: AuthorityRow): ServicePolicy {
     fence: who.fence,
     hold: row.holdRun === null ? null : { run: row.holdRun, over: row.holdOver },
     legs: row.legs,
+    halted: row.halted,
     applied: row.applied === null ? null : asLsn(BigInt(row.applied)),
   }
 }

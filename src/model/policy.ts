@@ -16,6 +16,8 @@ export interface ServicePolicy {
   readonly hold: { readonly run: number; readonly over: boolean } | null
   /** may routers start second legs (the sink has acknowledged the hold) */
   readonly legs: boolean
+  /** routes without second legs, by their paths: their service does not keep the monolith's ids */
+  readonly halted: readonly string[]
   /** position of the monolith's WAL up to which every store that answers reads is durable; null = unknown */
   readonly applied: Lsn | null
 }

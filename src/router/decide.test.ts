@@ -14,6 +14,7 @@ const POLICY: ServicePolicy = {
   fence: 'open',
   hold: null,
   legs: false,
+  halted: [],
   applied: asLsn(100n),
 }
 const FACTS: RequestFacts = { method: 'GET', bucket: 24_999, ownWrite: null, busy: false, settled: true }

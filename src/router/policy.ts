@@ -178,6 +178,7 @@ function neverStarted(service: string): ServicePolicy {
     fence: 'open',
     hold: null,
     legs: false,
+    halted: [],
     applied: null,
   }
 }

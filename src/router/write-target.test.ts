@@ -17,6 +17,7 @@ function policy(stage: Stage, side: Side, fence: ServicePolicy['fence'], hold: k
     fence,
     hold: HOLDS[hold],
     legs: true,
+    halted: [],
     applied: asLsn(1n),
   }
 }

@@ -97,6 +97,7 @@ function policyOf(service: string): ServicePolicy {
     fence: 'open',
     hold: null,
     legs: false,
+    halted: [],
     applied: asLsn(1_000n),
   }
 }
