@@ -27,12 +27,20 @@ export interface Intent {
 }
 
 export type IntentOutcome =
-  /** the service answered for good; `equal` = with the monolith's status class and, for a new row, its id */
-  | { readonly state: 'answered'; readonly status: number; readonly verdict: 'equal' | 'different' | 'id-not-kept' }
+  | { readonly state: 'answered'; readonly status: number; readonly verdict: AnswerVerdict }
   /** no leg was or will be sent: the monolith refused the request or gave no answer */
   | { readonly state: 'skipped'; readonly why: string }
   /** it never left the router, though the monolith did carry the request out */
   | { readonly state: 'revoked' }
+
+/** What an answer for good says about the service. */
+export type AnswerVerdict =
+  /** the monolith's status class and, for a new row, its id */
+  | 'equal'
+  | 'different'
+  /** different, but an earlier leg of the entity was not answered: its rows may not have been there yet */
+  | 'undecided'
+  | 'id-not-kept'
 
 export interface LegProgress {
   /** requests begun */

@@ -4,7 +4,8 @@ import { formatLsn, type Lsn } from '../model/lsn.ts'
 import { within } from '../model/within.ts'
 import { type LegEnd, sendUntilAnswered } from './attempts.ts'
 import { type DeadLetter, KEPT_BODY, type LetterCode } from './dead-letter.ts'
-import type { Intents, LegProgress } from './intents.ts'
+import type { AnswerVerdict, Intents, LegProgress } from './intents.ts'
+import { Doubts } from './doubts.ts'
 import { InTurn } from './in-turn.ts'
 import { judge, type LegVerdict } from './judge.ts'
 import { uuidv7 } from './key.ts'
@@ -87,6 +88,7 @@ export class SecondLegs {
   readonly #inTurn = new InTurn()
   readonly #records: LegRecords
   readonly #streaks: Streaks
+  readonly #doubts = new Doubts(DOUBT_MS)
   readonly #counters = { sent: 0, retried: 0, answered: 0, different: 0, skipped: 0, failed: 0, revoked: 0 }
   readonly #running = new Set<Promise<void>>()
 
@@ -172,13 +174,18 @@ export class SecondLegs {
   }
 
   async #judge(leg: DueLeg, end: LegEnd & { kind: 'answered' }, sourceLsn: Lsn | null): Promise<void> {
-    const { write, key, status, id } = leg
-    const verdict = judge({ ...end, id: write.idOf(end) }, { status, id })
+    const { write, key, status, id, entity } = leg
+    const judged = judge({ ...end, id: write.idOf(end) }, { status, id })
+    const doubted = entity !== null && this.#doubts.has(entity, this.#options.clock.now())
+    const verdict = judged === 'different' && doubted ? 'undecided' : judged
     const progress = { attempts: end.attempts, error: null, sourceLsn, givenUp: true }
     this.#streaks.succeed(kindOf(write))
     this.#counters[COUNTERS[verdict]]++
     // For the sink to revoke, or already revoked by it.
-    if (verdict === 'revoked') return this.#records.note(key, progress)
+    if (verdict === 'revoked') {
+      this.#doubt(entity)
+      return this.#records.note(key, progress)
+    }
     await this.#records.settle(key, { state: 'answered', status: end.status, verdict }, progress)
     if (verdict === 'different') await this.#bury(leg, 'LEG_DIFFERENT', end.status, progress)
     if (verdict === 'id-not-kept') await this.#bury(leg, 'ID_NOT_KEPT', end.status, progress)
@@ -186,7 +193,8 @@ export class SecondLegs {
 
   /** The intent stays open, for the sink to revoke: nobody knows whether the leg still runs. */
   async #fail(leg: DueLeg, end: LegEnd | null, sourceLsn: Lsn | null, plain: boolean): Promise<void> {
-    const { write, key } = leg
+    const { write, key, entity } = leg
+    this.#doubt(entity)
     const error = end?.kind === 'failed' ? end.why : 'its turn came after its deadline'
     const progress = { attempts: end?.attempts ?? 0, error, sourceLsn, givenUp: true }
     this.#counters.failed++
@@ -213,6 +221,10 @@ export class SecondLegs {
     await this.#records.bury(letter)
   }
 
+  #doubt(entity: string | null): void {
+    if (entity !== null) this.#doubts.note(entity, this.#options.clock.now())
+  }
+
   #log(line: string): void {
     this.#options.log?.(line)
   }
@@ -225,12 +237,16 @@ export class SecondLegs {
   }
 }
 
-const COUNTERS: Readonly<Record<LegVerdict, 'answered' | 'different' | 'revoked'>> = {
+const COUNTERS: Readonly<Record<LegVerdict | AnswerVerdict, 'answered' | 'different' | 'revoked'>> = {
   equal: 'answered',
   different: 'different',
+  undecided: 'different',
   'id-not-kept': 'different',
   revoked: 'revoked',
 }
+
+/** Longer than the sync needs for a change that it holds back. */
+const DOUBT_MS = 5_000
 
 const POOL = { allowH2: false, connections: 128, connectTimeout: 1_000 }
 

@@ -178,3 +178,23 @@ test('a large answer is answered all the same', async () => {
   await ended()
   expect(intents.settled).toMatchObject([{ outcome: { state: 'answered', verdict: 'equal' } }])
 })
+
+test('another status class right after a leg that was not answered is undecided: the sync may not have been there', async () => {
+  const { scene, intents, post, ended } = await dualWrite({ legDeadlineMs: 100 })
+  let up = false
+  scene.users.answer = (_, response) => {
+    if (up) response.writeHead(404, APPLIED).end()
+    else response.writeHead(502).end()
+  }
+  await post('/users/1')
+  while (intents.noted.size === 0 || [...intents.noted.values()].some(({ givenUp }) => !givenUp)) {
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+  up = true
+  await post('/users/1')
+  await post('/users/2')
+  await ended()
+  const verdicts = intents.settled.map(({ outcome }) => (outcome.state === 'answered' ? outcome.verdict : null))
+  expect(verdicts.toSorted()).toEqual(['different', 'undecided'])
+  expect(intents.buried).toMatchObject([{ path: '/users/2' }])
+})
