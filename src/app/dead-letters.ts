@@ -1,7 +1,6 @@
 import { serviceOf } from '../config/service.ts'
 import {
   closeLetters,
-  comparedSince,
   countOpen,
   type LetterState,
   listLetters,
@@ -19,12 +18,13 @@ import { readAuthority } from '../stores/postgres/fence.ts'
 import { type App, installControl } from './open.ts'
 import { reconcile } from './reconcile.ts'
 import { resyncKeys } from './resync-keys.ts'
-import { relationsOf } from './verification.ts'
 
 /** More are not listed at once. */
 const MOST = 1_000
-/** Comparisons that one retry makes: rows put right, one pass that was begun before, and one to be sure. */
+/** Comparisons that one retry makes at most: what one has found is put right before the next. */
 const ROUNDS = 4
+/** How long one may take, milliseconds: nothing is resolved by half of one. */
+const BUDGET = 60 * 60_000
 
 export interface LetterChoice {
   /** empty = all open ones */
@@ -70,6 +70,7 @@ export interface RetryEvents {
  * Resolves letters. The old request is never sent again: by now it would count twice. What it has left behind is found
  * by comparing every row of its service, put right from the monolith, and compared again. Not the keys of the request
  * alone: those the sync has written long ago; a letter says that the service did something else, and where is not known.
+ * Rows that never rest long enough to be compared are left to the sync, which writes them with every change.
  * Returns the ids that were resolved. Throws what `reconcile` throws, DRIFT_FOUND when rows differ again and again, and
  * RESYNC_REFUSED where the service has the authority.
  */
@@ -81,7 +82,7 @@ export async function retryLetters(
   const resolved: string[] = []
   for (const service of new Set(letters.map((letter) => letter.service))) {
     const ids = letters.filter((letter) => letter.service === service).map(({ id }) => id)
-    await makeEqual(app, service, ids, options)
+    await makeEqual(app, service, options)
     resolved.push(...(await close(app, service, ids, 'resolved', options.alerts)))
   }
   return resolved
@@ -95,32 +96,30 @@ export function discardLetters(app: App, service: string, ids: readonly string[]
 async function makeEqual(
   app: App,
   service: string,
-  ids: readonly string[],
   { events, signal }: { readonly events: RetryEvents; readonly signal: AbortSignal },
 ): Promise<void> {
   let differing = 0
   for (let round = 1; round <= ROUNDS; round++) {
     const { side } = await readAuthority(app.monolith, service)
     if (side !== 'monolith') throw new MigrateError('RESYNC_REFUSED', { service })
-    const compare = { tables: [], strict: false, offline: false, signal, onRange: events.onRange }
-    const report = await reconcile(app, service, compare)
-    if (report.outcome === 'partial') throw incomplete(report)
-    // a pass that an earlier run had begun may have looked at a range before the leg wrote there
-    const since = await comparedSince(app.control, service, relationsOf(app, service), ids)
-    if (report.outcome === 'verified' && since) return
+    // every range in this very run: an earlier one may have looked before the leg wrote there
+    const compare = { tables: [], strict: false, offline: false, afresh: true, budget: BUDGET, signal }
+    const report = await reconcile(app, service, { ...compare, onRange: events.onRange })
+    requireWhole(report)
     const keys = await driftedKeys(app.control, service)
+    if (keys.length === 0) return
     differing = keys.length
     events.onResync(service, await resyncKeys(app, service, keys, signal))
   }
   throw new MigrateError('DRIFT_FOUND', { service, count: differing })
 }
 
-function incomplete({ service, tables }: ServiceReport): MigrateError {
+/** Throws RECONCILE_INCOMPLETE when a range was not looked at. */
+function requireWhole({ service, tables }: ServiceReport): void {
   const sum = (state: 'open' | 'unsettled' | 'failed'): number =>
     tables.reduce((total, { ranges }) => total + ranges[state], 0)
-  return new MigrateError('RECONCILE_INCOMPLETE', {
-    ...{ service, open: sum('open'), unsettled: sum('unsettled'), failed: sum('failed') },
-  })
+  const [open, unsettled, failed] = [sum('open'), sum('unsettled'), sum('failed')]
+  if (open + failed > 0) throw new MigrateError('RECONCILE_INCOMPLETE', { service, open, unsettled, failed })
 }
 
 async function close(

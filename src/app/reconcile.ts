@@ -3,7 +3,7 @@ import { DEFAULTS } from '../config/defaults.ts'
 import { failpoints } from '../config/failpoint.ts'
 import { serviceOf } from '../config/service.ts'
 import { takeLease } from '../control/lease.ts'
-import { byLastRun, reconcileStore } from '../control/reconcile.ts'
+import { byLastRun, forgetPasses, reconcileStore } from '../control/reconcile.ts'
 import { readService } from '../control/services.ts'
 import { MigrateError } from '../errors.ts'
 import { pause } from '../model/pause.ts'
@@ -22,6 +22,8 @@ export interface ReconcileRequest {
   readonly offline: boolean
   /** milliseconds */
   readonly budget?: number
+  /** look at every range in this run, also at those that a pass under way is through with */
+  readonly afresh?: boolean
   /** for tests: rows of a range */
   readonly rangeRows?: number
   readonly signal: AbortSignal
@@ -41,6 +43,7 @@ export async function reconcile(app: App, name: string, request: ReconcileReques
     signal: request.signal,
   })
   const signal = AbortSignal.any([request.signal, lease.lost])
+  if (request.afresh === true) await forgetPasses(app.control, name)
   await using sides = openSides(app, name)
   const { side } = await readAuthority(app.monolith, name)
   const tables = await comparedTables(app, name, sides, { authority: side, rangeRows: request.rangeRows })

@@ -113,19 +113,3 @@ const SELECT = `
     created_at::text as "createdAt", extract(epoch from clock_timestamp() - created_at)::float8 as age, state,
     resolved_by as "resolvedBy", resolved_at::text as "resolvedAt", body_bytes as "bodyBytes"
   from migrate.dead_letter`
-
-/** Has the comparison that is under way begun after these letters came, for each of the tables? */
-export async function comparedSince(
-  sql: Sql,
-  service: string,
-  relations: readonly string[],
-  ids: readonly string[],
-): Promise<boolean> {
-  const { rows } = await sql.query<{ tables: number }>(
-    `select count(*)::int as tables from migrate.reconcile_table
-     where service = $1 and relation = any($2)
-       and pass_started_at > (select max(created_at) from migrate.dead_letter where id = any($3::bigint[]))`,
-    [service, relations, ids],
-  )
-  return rows[0]?.tables === relations.length
-}

@@ -154,6 +154,11 @@ export async function readStanding(
   }))
 }
 
+/** The next run begins a new pass over every table of the service, whatever was left of the last one. */
+export async function forgetPasses(sql: Sql, service: string): Promise<void> {
+  await sql.query(`update migrate.reconcile_table set pass_started_at = null where service = $1`, [service])
+}
+
 /** Every row of the service that is known to differ: its table and its key as texts. */
 export async function driftedKeys(sql: Sql, service: string): Promise<{ table: string; key: string[] }[]> {
   const { rows } = await sql.query<{ table: string; key: string[] }>(

@@ -21,8 +21,8 @@ export interface LegOptions {
   readonly legDeadlineMs?: number | undefined
   /** time that making an intent durable may add to a client's write. Default 250 ms */
   readonly intentDeadlineMs?: number | undefined
-  /** so many legs of a route in a row without an answer make a dead letter. Default 20 */
-  readonly exhaustedAfter?: number | undefined
+  /** legs of a route in a row, over so long a time, without an answer make one dead letter. Default 20 and 30 s */
+  readonly exhausted?: { readonly legs: number; readonly milliseconds: number } | undefined
   readonly log?: ((line: string) => void) | undefined
 }
 
@@ -97,7 +97,7 @@ export class SecondLegs {
     this.#deadlineMs = options.legDeadlineMs ?? 800
     const { intents, alerts } = options
     this.#records = new LegRecords({ intents, alerts, log: (line) => this.#log(line) })
-    this.#streaks = new Streaks(options.exhaustedAfter ?? 20)
+    this.#streaks = new Streaks(options.exhausted?.legs ?? 20, options.exhausted?.milliseconds ?? 30_000)
     const pools = [...options.services].map(([name, { http }]): [string, Pool] => [name, new Pool(http, POOL)])
     this.#pools = new Map(pools)
   }
@@ -204,7 +204,8 @@ export class SecondLegs {
     if (plain && never) await this.#records.settle(key, { state: 'revoked' }, progress)
     else this.#records.note(key, progress)
     // One that was not even tried says nothing new about the service.
-    if (end !== null && this.#streaks.fail(kindOf(write))) await this.#bury(leg, 'LEG_UNANSWERED', null, progress)
+    if (end !== null && this.#streaks.fail(kindOf(write), this.#options.clock.now()))
+      await this.#bury(leg, 'LEG_UNANSWERED', null, progress)
   }
 
   async #bury(leg: DueLeg, code: LetterCode, serviceStatus: number | null, progress: LegProgress): Promise<void> {

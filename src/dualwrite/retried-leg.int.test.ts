@@ -143,7 +143,10 @@ test('a halted route has no legs, others have', async () => {
 })
 
 test('an outage makes one dead letter, however many legs it takes', async () => {
-  const { scene, intents, alerts, legs, post, ended } = await dualWrite({ legDeadlineMs: 60, exhaustedAfter: 3 })
+  const { scene, intents, alerts, legs, post, ended } = await dualWrite({
+    legDeadlineMs: 60,
+    exhausted: { legs: 3, milliseconds: 0 },
+  })
   scene.users.answer = (_, response) => gateway(502)(response)
   for (let user = 1; user <= 7; user++) await post(`/users/${user}`)
   await ended()
