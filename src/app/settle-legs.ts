@@ -5,7 +5,7 @@ import { endedUnsettled, givePosition, lacksPosition, markSettled, oldestUnsettl
 import { asMigrateError } from '../errors.ts'
 import { pause } from '../model/pause.ts'
 import { DEFAULT_LIMITS } from '../router/options.ts'
-import { forgetNotedKeys, notedKeys } from '../stores/postgres/noted-keys.ts'
+import { forgetNotedKeys, notedKeys, noteTime } from '../stores/postgres/noted-keys.ts'
 import { type App, namesOf } from './open.ts'
 import { sourcePosition } from './pipeline.ts'
 import { resyncKeys } from './resync-keys.ts'
@@ -60,14 +60,16 @@ async function supersede(app: App, name: string): Promise<void> {
 
 async function settleUnsettled(app: App, name: string, signal: AbortSignal): Promise<void> {
   const maxRequest = serviceOf(app.config, name).maxRequestTime
-  const ended = await endedUnsettled(app.control, name, { maxRequest, longestAnswer: LONGEST_ANSWER })
-  if (ended.length === 0) return
   const { forward } = namesOf(app.config, name)
-  const { keys, at } = await notedKeys(app.service(name), forward)
-  // what the sync writes from here on it writes after these legs have ended
-  await resyncKeys(app, name, keys, signal)
-  await markSettled(app.control, ended)
+  const service = app.service(name)
+  const ended = await endedUnsettled(app.control, name, { maxRequest, longestAnswer: LONGEST_ANSWER })
+  if (ended.length > 0) {
+    // what the sync writes from here on it writes after these legs have ended
+    await resyncKeys(app, name, await notedKeys(service, forward), signal)
+    await markSettled(app.control, ended)
+  }
   // a key noted before the oldest leg was opened is nobody's any more; ages are by each server's own clock
+  const at = await noteTime(service)
   const oldest = await oldestUnsettled(app.control, name)
-  await forgetNotedKeys(app.service(name), forward, { at, seconds: (oldest ?? 0) + 1 })
+  await forgetNotedKeys(service, forward, { at, seconds: (oldest ?? 0) + 1 })
 }

