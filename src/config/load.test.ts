@@ -38,6 +38,8 @@ describe('loadConfig', () => {
           http: 'http://127.0.0.1:3001',
           tables: { users: {} },
           routes: [{ path: '/users/:id/**', sticky: ['header:x-user-id', 'path:id'], id: 'id' }],
+          idempotent: true,
+          maxRequestTime: 60_000,
           stores: [{ kind: 'postgres', url: 'postgres://u@localhost/users' }],
         },
       },
@@ -50,6 +52,14 @@ describe('loadConfig', () => {
   ])('takes tables as a list or a map: %s', async (tables, expected) => {
     const config = await load(VALID.replace('tables: [users]', tables))
     expect(config.services['users']?.tables).toEqual(expected)
+  })
+
+  test('reads times of a service without idempotent()', async () => {
+    const plain = 'tables: [users]\n    idempotent: false\n    maxRequestTime: '
+    const read = async (time: string) =>
+      (await load(VALID.replace('tables: [users]', plain + time))).services['users']?.maxRequestTime
+    expect(await Promise.all(['500ms', '90s', '2m'].map(read))).toEqual([500, 90_000, 120_000])
+    await expect(read('1h')).rejects.toMatchObject({ code: 'CONFIG_INVALID' })
   })
 
   test('reads IPv6 and named addresses to listen on', async () => {

@@ -198,6 +198,6 @@ test('another status class right after a leg that was not answered is undecided:
   await post('/users/2')
   await ended()
   const verdicts = intents.settled.map(({ outcome }) => (outcome.state === 'answered' ? outcome.verdict : null))
-  expect(verdicts.toSorted()).toEqual(['different', 'undecided'])
+  expect(new Set(verdicts)).toEqual(new Set(['different', 'undecided']))
   expect(intents.buried).toMatchObject([{ path: '/users/2' }])
 })

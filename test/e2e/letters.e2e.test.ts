@@ -69,7 +69,7 @@ describe('a service that refuses what the monolith has done', () => {
     expect(data(await succeed(moving.shop.cli(['dlq', 'show', id])))).toEqual({ letter: expect.anything() })
     const shown = data(await succeed(moving.shop.cli(['dlq', 'show', id, '--body'])))
     expect(shown).toMatchObject({ body: '{"add":1}' })
-    expect(await moving.router.stderr.text()).not.toContain('"add"')
+    expect(moving.router.stderr.text()).not.toContain('"add"')
 
     const plan = await moving.shop.cli(['cutover', 'users', '--dry-run'])
     expect([plan.code, plan.stdout]).toEqual([4, expect.stringContaining('"open dead letters","measured":"1"')])
@@ -81,10 +81,7 @@ describe('a service that refuses what the monolith has done', () => {
     // something that the monolith never said: only a comparison finds it
     await plant(`update users set name = 'Mallory' where id = 32`)
     const dry = await succeed(moving.shop.cli(['dlq', 'retry', id, '--dry-run']))
-    expect([data(dry), await list()]).toEqual([
-      { letters: [id] },
-      [letter].map(({ age: _, ...rest } = letter as Letter) => expect.objectContaining(rest)),
-    ])
+    expect([data(dry), await list()]).toMatchObject([{ letters: [id] }, [{ id, state: 'open' }]])
     const retried = await succeed(moving.shop.cli(['dlq', 'retry', id]))
     expect(retried.stdout).toContain('"event":"resynced","service":"users","rows":1')
     expect(data(retried)).toEqual({ resolved: [id] })
@@ -151,7 +148,6 @@ interface Letter {
   readonly code: string
   readonly method: string
   readonly path: string
-  readonly age: number
 }
 
 async function list(): Promise<Letter[]> {
