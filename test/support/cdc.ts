@@ -139,7 +139,16 @@ export async function startPipeline(
   const { sink, claim } = await openTestSink(cdc, tables, { direction: options.direction ?? 'forward' })
   await freeSlot(cdc.sourceDb, SLOT)
   const stream = await openStream(cdc, claim.commitLsn)
-  const counters = { transactions: 0, rows: 0, revoked: 0, verified: 0, repaired: 0, foreign: 0 }
+  const counters = {
+    transactions: 0,
+    rows: 0,
+    revoked: 0,
+    verified: 0,
+    repaired: 0,
+    extra: 0,
+    serviceExtra: 0,
+    foreign: 0,
+  }
   const run = async (): Promise<PipelineEnd> => {
     await using closing = sink
     return await runPipeline({
