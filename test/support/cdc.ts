@@ -12,6 +12,7 @@ import { parseTableName } from '../../src/stores/postgres/identifier.ts'
 import { openSink, type SinkOptions } from '../../src/stores/postgres/sink.ts'
 import { freeSlot } from '../../src/stores/postgres/slot.ts'
 import { openWalStream, type WalStreamOptions } from '../../src/stores/postgres/wal-stream.ts'
+import type { ExtraRows } from '../../src/sync/extra-rows.ts'
 import { type PipelineEnd, runPipeline } from '../../src/sync/pipeline.ts'
 import type { Checkpoint, PipelineControl, PipelineReport, Sink, WalStream } from '../../src/sync/ports.ts'
 
@@ -123,6 +124,7 @@ export interface RunOptions {
   readonly signal?: AbortSignal
   readonly report?: (report: PipelineReport) => void
   readonly sink?: (sink: Sink) => Sink
+  readonly extraRows?: ExtraRows
 }
 
 export interface RunningPipeline {
@@ -157,6 +159,7 @@ export async function startPipeline(
       control: memoryControl(options.legs, options.report),
       failpoint: options.failpoint ?? (() => Promise.resolve()),
       signal: options.signal ?? new AbortController().signal,
+      extraRows: options.extraRows,
       ...(options.until === undefined ? {} : { until: options.until }),
     })
   }
