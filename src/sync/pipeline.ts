@@ -162,10 +162,11 @@ class Pipeline {
       else await this.#writer.removeExtra(position)
       return
     }
+    // what reverse drops is the service's own doing: it may have made rows that the monolith lacks
+    if (state !== 'discard') return
     const fresh = queue.map(({ transaction }) => transaction).filter((each) => each.commitLsn > this.#announced)
     this.#announced = queue.at(-1)?.transaction.commitLsn ?? this.#announced
-    // what reverse drops is the service's own doing: it may have made rows that the monolith lacks
-    if (state === 'discard') await extraRows.announce(fresh, (relation) => sink.keyColumns(relation))
+    await extraRows.announce(fresh, (relation) => sink.keyColumns(relation))
   }
 
   #isDue(pending: Pending, now: number): boolean {
