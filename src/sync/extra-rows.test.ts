@@ -63,10 +63,10 @@ test('it goes with what the monolith has made of the same parent, and its own ch
   const order = { name: { relation: orders, key: [int8(7)] }, row: [int8(7)] }
   const child = { name: item(1), row: [int8(1), int8(7)] }
   for (const written of [order, child]) {
-    expect(idsOf(await extra.dueWith([written], at(100), [])).toSorted()).toEqual([5, 6])
+    expect(new Set(idsOf(await extra.dueWith([written], at(100), [])))).toEqual(new Set([5, 6]))
   }
   const gone = { name: { relation: orders, key: [int8(7)] }, row: [] }
-  expect(idsOf(await extra.dueWith([gone], at(100), [])).toSorted()).toEqual([5, 6])
+  expect(new Set(idsOf(await extra.dueWith([gone], at(100), [])))).toEqual(new Set([5, 6]))
   // forward has not heard of all that the monolith had done by then: a delete of the row may be among it
   expect(await extra.dueWith([order], at(99), [])).toEqual([])
 })
