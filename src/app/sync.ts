@@ -10,7 +10,7 @@ import type { Finding } from '../stores/postgres/preflight.ts'
 import { keepHouse } from './housekeeping.ts'
 import { settleAbandoned } from './interrupted.ts'
 import { type App, installControl, namesOf } from './open.ts'
-import { newCounters, type PipelineJob, runDirection, sourcePosition } from './pipeline.ts'
+import { newCounters, openExtraRows, type PipelineJob, runDirection, sourcePosition } from './pipeline.ts'
 import { checkService, copyService, prepareReverse, prepareService } from './prepare.ts'
 import { settleLegs } from './settle-legs.ts'
 
@@ -50,7 +50,7 @@ export async function syncService(
   const until = options.once ? await sourcePosition(app, name, 'forward') : undefined
   await copyService(app, name, (table, rows) => options.events.copied(table, rows), signal)
   const counters = { forward: newCounters(), reverse: newCounters() }
-  const job = { app, name, epoch: lease.epoch, signal }
+  const job = { app, name, epoch: lease.epoch, extraRows: openExtraRows(app, name), signal }
   const ending = new AbortController()
   const besides = AbortSignal.any([signal, ending.signal])
   const house = keepHouse(app, name, besides)

@@ -1,4 +1,7 @@
 import { Option } from 'commander'
+import type { Sabotage } from '../../fixtures/demo/saboteur.ts'
+import type { Floors } from '../../fixtures/demo/verdict.ts'
+import type { PostgresVersion } from '../../fixtures/servers/postgres-binaries.ts'
 import type { DemoEvents } from '../../fixtures/demo/walk.ts'
 import { MigrateError } from '../errors.ts'
 import { defineCommand } from './command.ts'
@@ -8,13 +11,25 @@ import type { Output } from './output.ts'
 export const demo = defineCommand<DemoCommandOptions>({
   name: 'demo',
   summary: 'Take a shop apart on this machine, under load, and count what was lost',
-  examples: ['migrate demo', 'migrate demo --json', 'migrate demo --keep'],
+  examples: ['migrate demo', 'migrate demo --keep', 'migrate demo --small --sabotage lose'],
   configure: (command) =>
     command
       .option('--small', 'a small shop and short stages')
+      .addOption(
+        new Option('--postgres <version>', 'major version of the servers')
+          .choices(['15', '16', '17', '18'])
+          .default('18'),
+      )
+      .addOption(
+        new Option(
+          '--sabotage <what>',
+          'do one thing wrong between the clients and the router: the verdict must find it',
+        ).choices(['lose', 'double', 'stale']),
+      )
       .option('--keep', 'leave everything running until ^C')
       // for tests: a run that must be judged wrong, and one that is over soon
       .addOption(new Option('--least-writes <count>', 'acknowledged writes below which it proves nothing').hideHelp())
+      .addOption(new Option('--moves <count>', 'how many of cutover, rollback, cutover').hideHelp())
       .addOption(new Option('--dwell <seconds>', 'how long each stage is watched').hideHelp()),
   async run({ signal, output }, _args, options) {
     const { walk, writeEnvironment } = await import('../../fixtures/demo/walk.ts')
@@ -22,10 +37,13 @@ export const demo = defineCommand<DemoCommandOptions>({
     let reported = false
     const verdict = await walk({
       size: small === true ? 'small' : 'demo',
-      leastWrites: numberOf('--least-writes', options.leastWrites) ?? (small === true ? 1_000 : 5_000),
-      writesPerSecond: 150,
-      readsPerSecond: 300,
-      dwell: numberOf('--dwell', options.dwell) ?? (small === true ? 3 : 7),
+      floors: floorsOf(options),
+      sabotage: options.sabotage,
+      postgres: options.postgres,
+      moves: numberOf('--moves', options.moves) ?? 3,
+      writesPerSecond: small === true ? 150 : 240,
+      readsPerSecond: small === true ? 300 : 480,
+      dwell: numberOf('--dwell', options.dwell) ?? (small === true ? 2 : 6),
       signal,
       events: tellEvents(output),
       ...(keep === true && {
@@ -45,8 +63,21 @@ export const demo = defineCommand<DemoCommandOptions>({
 interface DemoCommandOptions {
   readonly keep?: true
   readonly small?: true
+  readonly sabotage?: Sabotage
+  readonly postgres: PostgresVersion
   readonly leastWrites?: string
   readonly dwell?: string
+  readonly moves?: string
+}
+
+/** Below these a run proves nothing; a small one is for those in a hurry. */
+function floorsOf({ small, leastWrites, dwell }: DemoCommandOptions): Floors {
+  const writes = numberOf('--least-writes', leastWrites)
+  const floors =
+    small === true
+      ? { writes: 1_000, writesPerSecond: 20, readsPerSecond: 40, stageSeconds: 1 }
+      : { writes: 10_000, writesPerSecond: 200, readsPerSecond: 400, stageSeconds: 5 }
+  return { ...floors, ...(writes !== undefined && { writes }), ...(dwell !== undefined && { stageSeconds: 0 }) }
 }
 
 function numberOf(option: string, text: string | undefined): number | undefined {

@@ -1,7 +1,7 @@
 import { asMigrateError, MigrateError } from '../errors.ts'
-import type { Lsn } from '../model/lsn.ts'
+import { type Lsn, ZERO_LSN } from '../model/lsn.ts'
 import type { PipelineOptions } from './options.ts'
-import { batchLength, dueAt } from './queue.ts'
+import { batchLength, dueAt, type Pending } from './queue.ts'
 import { Receiver } from './receiver.ts'
 import { Reporter } from './reporter.ts'
 import { Standing } from './standing.ts'
@@ -33,6 +33,8 @@ class Pipeline {
   readonly #waker = new Waker()
   readonly #writer: Writer
   #lastAsk = 0
+  /** reverse: rows of transactions up to here have been looked at */
+  #announced: Lsn = ZERO_LSN
 
   constructor(options: PipelineOptions, standing: Standing) {
     const { service, stream, sink } = options
@@ -46,6 +48,8 @@ class Pipeline {
       source: this.#receiver.received,
       checkpoint: standing.checkpoint,
     }))
+    if (options.direction === 'forward') options.extraRows?.startForward(news)
+    else options.extraRows?.startReverse(news)
     sink.onChange(() => {
       standing.stale = true
       this.#waker.wake()
@@ -73,8 +77,9 @@ class Pipeline {
       this.#throwIfEnded()
       if (standing.stale) await this.#reload()
       if (standing.checkpoint.state === 'sealed') return 'sealed'
+      await this.#lookAtExtra()
       const now = performance.now()
-      const count = batchLength(this.#receiver.queue, (pending) => now >= dueAt(pending, standing.checkpoint))
+      const count = batchLength(this.#receiver.queue, (pending) => this.#isDue(pending, now))
       if (count > 0) {
         await this.#write(count)
         continue
@@ -142,7 +147,33 @@ class Pipeline {
     if (!checkpoint.hold || checkpoint.state !== 'apply' || this.#receiver.queue.length > 0) return
     const revoke = await this.#options.control.openLegs(checkpoint.graceMs * 3)
     if (revoke.length === 0) return
-    await this.#writer.writeNothing({ kind: 'converge', revoke, writes: [] }, checkpoint.commitLsn)
+    await this.#writer.writeNothing({ kind: 'converge', revoke, extra: [], writes: [] }, checkpoint.commitLsn)
+  }
+
+  /** Dual-write: each direction does its part about rows that only a second leg has made. */
+  async #lookAtExtra(): Promise<void> {
+    const { direction, extraRows, sink } = this.#options
+    if (extraRows === undefined) return
+    const { state, commitLsn } = this.#standing.checkpoint
+    const { isIdle, received, queue } = this.#receiver
+    if (direction === 'forward') {
+      const position = isIdle ? received : commitLsn
+      if (state === 'discard') extraRows.release(position)
+      else await this.#writer.removeExtra(position)
+      return
+    }
+    // what reverse drops is the service's own doing: it may have made rows that the monolith lacks
+    if (state !== 'discard') return
+    const fresh = queue.map(({ transaction }) => transaction).filter((each) => each.commitLsn > this.#announced)
+    this.#announced = queue.at(-1)?.transaction.commitLsn ?? this.#announced
+    await extraRows.announce(fresh, (relation) => sink.keyColumns(relation))
+  }
+
+  #isDue(pending: Pending, now: number): boolean {
+    const { direction, extraRows } = this.#options
+    const { checkpoint } = this.#standing
+    if (direction === 'reverse' && extraRows?.isWaiting(pending.transaction.commitLsn) === true) return false
+    return now >= dueAt(pending, checkpoint)
   }
 
   async #persistIdle(): Promise<void> {

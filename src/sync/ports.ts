@@ -30,6 +30,12 @@ export interface Checkpoint {
   readonly token: string | null
 }
 
+/** One row of a table by its key. */
+export interface RowName {
+  readonly relation: Relation
+  readonly key: Row
+}
+
 /** A row change to write, with how. */
 export interface RowWrite {
   readonly relation: Relation
@@ -46,7 +52,7 @@ export interface SinkBatch {
   readonly to: Lsn
   readonly work: SinkWork
   /** keys of all rows that the batch speaks of, for `tracking` and `note` */
-  readonly touched: readonly { readonly relation: Relation; readonly key: Row }[]
+  readonly touched: readonly RowName[]
   /** keep the touched keys: a leg that cannot be revoked may still change their rows */
   readonly note?: boolean
   readonly token: string | null
@@ -59,8 +65,13 @@ export type SinkWork =
   | { readonly kind: 'none' }
   /** whole transactions in source order; every update and delete must find its row */
   | { readonly kind: 'exact'; readonly revoke: readonly string[]; readonly transactions: readonly Transaction[] }
-  /** dual-write: revoke these legs, then make these rows equal to the monolith's */
-  | { readonly kind: 'converge'; readonly revoke: readonly string[]; readonly writes: readonly RowWrite[] }
+  /** dual-write: revoke these legs, remove these extra rows, then make these rows equal to the monolith's */
+  | {
+      readonly kind: 'converge'
+      readonly revoke: readonly string[]
+      readonly extra: readonly RowName[]
+      readonly writes: readonly RowWrite[]
+    }
   /** dual-write: revoke these legs, then whole transactions in source order, whatever legs have already done */
   | { readonly kind: 'replay'; readonly revoke: readonly string[]; readonly transactions: readonly Transaction[] }
 
@@ -83,6 +94,10 @@ export interface Written {
   readonly outcomes: readonly WriteOutcome[]
   /** writes of `converge` and `replay` that found no row and could not stand alone */
   readonly missing: readonly RowWrite[]
+  /** extra rows that were there; they are kept in migrate.undo */
+  readonly extra: number
+  /** rows that were in the way of a unique value: removed, and kept in migrate.undo */
+  readonly rivals: number
 }
 
 /** The target of a pipeline. `write` resolved = data and checkpoint are durable. Throws TAKEN_OVER. */

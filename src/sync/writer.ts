@@ -3,7 +3,7 @@ import { type Lsn, ZERO_LSN } from '../model/lsn.ts'
 import { stillOwed } from './converge.ts'
 import type { PipelineOptions } from './options.ts'
 import { type Plan, planBatch } from './plan.ts'
-import type { SinkBatch, SinkResult, SinkWork, Written } from './ports.ts'
+import type { RowName, RowWrite, SinkBatch, SinkResult, SinkWork, Written } from './ports.ts'
 import { startOf, tokenOf, touchedKeys } from './queue.ts'
 import type { Receiver } from './receiver.ts'
 import type { Standing } from './standing.ts'
@@ -72,6 +72,7 @@ export class Writer {
     if (result.kind === 'forbidden') await this.#waker.sleep(FORBIDDEN_PAUSE, this.#options.signal)
     if (result.kind !== 'written') return result.kind
     await this.#options.failpoint(`sync.${direction}.before-ack`)
+    if (work.kind === 'converge') this.#options.extraRows?.removed(work.extra)
     this.#receiver.drop(due.length)
     standing.advance(last.commitLsn, {
       ...(batch.token === null ? {} : { token: batch.token }),
@@ -82,6 +83,36 @@ export class Writer {
     await this.#legsRevoked(work)
     this.#count(due, plan, result)
     return 'written'
+  }
+
+  /** Removes the extra rows that are not in the company of the monolith's own rows. */
+  async removeExtra(position: Lsn): Promise<void> {
+    const { extraRows, counters } = this.#options
+    if (extraRows === undefined || extraRows.isEmpty) return
+    const extra = await extraRows.dueAt(position, this.#waiting())
+    if (extra.length === 0) return
+    const from = this.#standing.checkpoint
+    const work: SinkWork = { kind: 'converge', revoke: [], extra, writes: [] }
+    const batch = { from, to: from.commitLsn, work, touched: [], token: null, start: null }
+    const result = await this.#options.sink.write(batch)
+    if (result.kind === 'changed') this.#standing.stale = true
+    if (result.kind !== 'written') return
+    extraRows.removed(extra)
+    counters.extra += result.extra
+  }
+
+  async #extraWith(writes: readonly RowWrite[]): Promise<readonly RowName[]> {
+    const { extraRows } = this.#options
+    if (extraRows === undefined || extraRows.isEmpty) return []
+    const written = writes.map(({ relation, key, row }) => ({ name: { relation, key }, row }))
+    return extraRows.dueWith(written, this.#receiver.received, this.#waiting())
+  }
+
+  #waiting(): RowName[] {
+    return touchedKeys(
+      this.#receiver.queue.map(({ transaction }) => transaction),
+      this.#keyColumns,
+    )
   }
 
   #settle(due: Transaction[], plan: Plan, { missing }: Written): void {
@@ -96,13 +127,16 @@ export class Writer {
     if (plan.kind === 'exact') return { kind: 'exact', revoke: [], transactions }
     const revoke = await this.#options.control.openLegs(plan.legsOlderThan)
     if (plan.kind === 'replay') return { kind: 'replay', revoke, transactions }
-    return { kind: 'converge', revoke, writes: plan.convergence.writes.map(({ write }) => write) }
+    const writes = plan.convergence.writes.map(({ write }) => write)
+    return { kind: 'converge', revoke, extra: await this.#extraWith(writes), writes }
   }
 
   #count(due: Transaction[], plan: Plan, result: Written): void {
     const { counters, direction } = this.#options
     counters.transactions += due.length
     counters.rows += result.rows
+    counters.extra += result.extra
+    counters.serviceExtra += result.rivals
     // while the service has the authority nobody but us may write to the monolith's tables
     if (plan.kind === 'none' && direction === 'forward') {
       counters.foreign += due.reduce((sum, { changes }) => sum + changes.length, 0)

@@ -106,7 +106,7 @@ export async function startMovingShop(
   const moving = new MovingShop(shop)
   await moving.connect()
   stack.defer(() => moving.disconnect())
-  await dropCrossingForeignKeys(moving.sides.monolith)
+  await dropCrossingForeignKeys(moving.sides.monolith, 'users')
   moving.before = await pointsOf(moving.sides.monolith)
   moving.sync = await shop.startSync()
   await succeed(shop.cli(['route', 'set', 'users', '--percent', '25']))
