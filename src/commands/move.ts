@@ -46,6 +46,7 @@ export async function runMove(context: CommandContext, name: string, kind: RunKi
     },
   })
   const side = kind === 'cutover' ? name : 'the monolith'
+  const plain = app.config.services[name]?.idempotent === false
   output.result(
     {
       schema: `migrate.${kind}/1`,
@@ -55,7 +56,9 @@ export async function runMove(context: CommandContext, name: string, kind: RunKi
         { cmd: `migrate status ${name}`, why: 'see where it stands' },
         kind === 'cutover'
           ? { cmd: `migrate rollback ${name}`, why: 'back to dual-write, without losing a write' }
-          : { cmd: `migrate cutover ${name}`, why: 'move it again' },
+          : plain
+            ? { cmd: `migrate dual-write ${name}`, why: 'send it second legs again, once no late write can come' }
+            : { cmd: `migrate cutover ${name}`, why: 'move it again' },
       ],
     },
     (ansi) =>
