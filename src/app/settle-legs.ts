@@ -26,10 +26,11 @@ export const LONGEST_ANSWER = DEFAULT_LIMITS.answerMs + 2_000
  * was open when its rows were held back), and when the leg has certainly ended, by `maxRequestTime`, these rows are read
  * from the monolith and written once more. What was doubled is right again from then on.
  *
- * That cannot promise three things. Until then readers of the service may see what the late leg did. Rows that the leg
+ * That cannot promise four things. Until then readers of the service may see what the late leg did. Rows that the leg
  * wrote under other keys than the monolith did are not among the noted: a service that does not keep the monolith's
  * ids is told by ID_NOT_KEPT when it answers, and by `reconcile` and the comparison of a cutover in any case. And a
- * request that runs for longer than `maxRequestTime` is not known to be there.
+ * request that runs for longer than `maxRequestTime`, or that a router sends after it was frozen between its last look
+ * at the clock and the sending, is not known to be there: only the Idempotency-Key and the epoch stop such a one.
  */
 export async function settleLegs(
   app: App,

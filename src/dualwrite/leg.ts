@@ -112,6 +112,7 @@ export class SecondLegs {
       await within(opening, intentDeadlineMs)
     } catch (error) {
       this.skipped(service, `no intent: ${(error as Error).message}`)
+      this.#doubt(entityOf(target, null))
       // It may still become durable later; nobody will send it. A rejection is the one just counted.
       const late = (): Promise<void> => this.#records.settle(key, { state: 'skipped', why: 'the intent came too late' })
       void this.#track(opening.then(late, () => undefined))
