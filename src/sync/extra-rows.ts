@@ -15,6 +15,12 @@ export interface ExtraRowsPorts {
 
 type KeyColumns = (relation: Relation) => readonly number[]
 
+/** A row that forward writes, or with an empty one deletes. */
+export interface WrittenRow {
+  readonly name: RowName
+  readonly row: Row
+}
+
 interface MadeRow {
   readonly row: RowName
   readonly name: string
@@ -84,7 +90,7 @@ export class ExtraRows {
    * rows of the same parents. None of which `waiting` speaks: a delete of the monolith's may be among it.
    */
   async dueWith(
-    written: readonly { readonly name: RowName; readonly row: Row }[],
+    written: readonly WrittenRow[],
     received: Lsn,
     waiting: readonly RowName[],
   ): Promise<readonly RowName[]> {
