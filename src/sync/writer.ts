@@ -8,6 +8,7 @@ import type { RowName, SinkBatch, SinkResult, SinkWork, Written } from './ports.
 import { startOf, tokenOf, touchedKeys } from './queue.ts'
 import type { Receiver } from './receiver.ts'
 import type { Standing } from './standing.ts'
+import { WaitingKeys } from './waiting-keys.ts'
 import type { Waker } from './waker.ts'
 
 /** While the authority row does not allow a write, it is looked at this often; milliseconds. */
@@ -20,6 +21,7 @@ export class Writer {
   readonly #receiver: Receiver
   readonly #waker: Waker
   readonly #keyColumns: (relation: Relation) => readonly number[]
+  readonly #waiting: WaitingKeys
 
   constructor(options: PipelineOptions, standing: Standing, receiver: Receiver, waker: Waker) {
     this.#options = options
@@ -27,6 +29,7 @@ export class Writer {
     this.#receiver = receiver
     this.#waker = waker
     this.#keyColumns = (relation) => options.sink.keyColumns(relation)
+    this.#waiting = new WaitingKeys(this.#keyColumns)
   }
 
   /** A batch without changes. False: the checkpoint row asks for something else now. */
@@ -88,7 +91,7 @@ export class Writer {
   async removeExtra(position: Lsn): Promise<void> {
     const { extraRows, counters } = this.#options
     if (extraRows === undefined || extraRows.isEmpty) return
-    const extra = await extraRows.dueAt(position, this.#waiting())
+    const extra = await extraRows.dueAt(position, () => this.#waiting.of(this.#receiver.queue))
     if (extra.length === 0) return
     const from = this.#standing.checkpoint
     const work: SinkWork = { kind: 'converge', revoke: [], extra, writes: [] }
@@ -103,7 +106,7 @@ export class Writer {
   async #extraWith(written: readonly WrittenRow[]): Promise<readonly RowName[]> {
     const { extraRows } = this.#options
     if (extraRows === undefined || extraRows.isEmpty) return []
-    return extraRows.dueWith(written, this.#receiver.received, this.#waiting())
+    return extraRows.dueWith(written, this.#receiver.received, () => this.#waiting.of(this.#receiver.queue))
   }
 
   #writtenBy(transactions: readonly Transaction[]): WrittenRow[] {
@@ -115,13 +118,6 @@ export class Writer {
         const key = this.#keyColumns(relation).map((column) => row[column] ?? null)
         return [{ name: { relation, key }, row: change.op === 'delete' ? [] : row }]
       }),
-    )
-  }
-
-  #waiting(): RowName[] {
-    return touchedKeys(
-      this.#receiver.queue.map(({ transaction }) => transaction),
-      this.#keyColumns,
     )
   }
 
