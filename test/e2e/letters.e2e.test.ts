@@ -18,21 +18,22 @@ afterEach(() => rm(moving.shop.defectFile, { force: true }))
 afterAll(() => stack.disposeAsync())
 
 test('a service that is away for a while: legs are tried again or superseded, nothing is lost or doubled', async () => {
-  await moreWrites(20)
-  await service.kill9()
-  await moreWrites(150)
-  // behind legs that wait for their turn there is no time for a second try: these users write seldom
-  const seldom = addSeldom()
-  service = await moving.shop.restartUsersApp()
-  await seldom.rest()
-  await moreWrites(60)
-  const counts = () =>
-    row(`select count(*) filter (where state = 'answered' and attempts > 1)::int as retried,
-      count(*) filter (where state = 'superseded' and source_lsn is not null and error is not null)::int as superseded,
+  await outage(() => moreWrites(150))
+  const ended = () =>
+    row(`select count(*) filter (where state = 'superseded' and source_lsn is not null and error is not null)::int as superseded,
       count(*) filter (where state in ('open', 'revoked') and opened_at < clock_timestamp() - interval '4 s')::int as left
       from migrate.intent`)
-  const seen = await eventually(counts, ({ retried, superseded, left }) => retried > 0 && superseded > 20 && left === 0)
-  expect(seen.left).toBe(0)
+  await eventually(ended, ({ superseded, left }) => superseded > 20 && left === 0)
+  // behind legs that wait for their turn there is no time for a second try: these users write seldom
+  const retried = () => row(`select count(*)::int as n from migrate.intent where state = 'answered' and attempts > 1`)
+  for (let round = 1; (await retried()).n === 0; round++) {
+    expect(round).toBeLessThan(6)
+    const seldom = addSeldom()
+    await outage(() => moreWrites(20))
+    await seldom.rest()
+    await restWithLegs()
+    moving.writers.go()
+  }
   await moving.expectSound()
   // a short outage is nobody's business
   expect(await list()).toEqual([])
@@ -60,11 +61,9 @@ test('a router that is killed in the middle of its tries: every write counts onc
 
 describe('a service that refuses what the monolith has done', () => {
   test('is a dead letter that stops a cutover, until rows were compared and put right', async () => {
-    await defect({ kind: 'refuse', match: '/users/31/points' })
-    expect(await add(31)).toBe(200)
-    const [letter] = await eventually(list, (letters) => letters.length === 1)
-    const id = letter?.id ?? ''
-    expect(letter).toMatchObject({ code: 'LEG_DIFFERENT', path: '/users/31/points', entity: '/users/31', attempts: 1 })
+    const { letter, user } = await refused()
+    const { id } = letter
+    expect(letter).toMatchObject({ code: 'LEG_DIFFERENT', path: `/users/${user}/points`, entity: `/users/${user}` })
     expect(letter).toMatchObject({ monolithStatus: 200, serviceStatus: 422, state: 'open' })
     expect(data(await succeed(moving.shop.cli(['dlq', 'show', id])))).toEqual({ letter: expect.anything() })
     const shown = data(await succeed(moving.shop.cli(['dlq', 'show', id, '--body'])))
@@ -76,10 +75,8 @@ describe('a service that refuses what the monolith has done', () => {
     const { services } = data(await succeed(moving.shop.cli(['status', 'users']))) as { services: object[] }
     expect(services).toMatchObject([{ deadLetters: 1, unsettled: 0 }])
 
-    // rows that rest are compared at once
-    await moving.writers.rest()
-    // something that the monolith never said: only a comparison finds it
-    await plant(`update users set name = 'Mallory' where id = 32`)
+    // and something that the monolith never said: only a comparison finds it
+    await plant(`update users set name = 'Mallory' where id = 45`)
     const dry = await succeed(moving.shop.cli(['dlq', 'retry', id, '--dry-run']))
     expect([data(dry), await list()]).toMatchObject([{ letters: [id] }, [{ id, state: 'open' }]])
     const retried = await succeed(moving.shop.cli(['dlq', 'retry', id]))
@@ -91,10 +88,7 @@ describe('a service that refuses what the monolith has done', () => {
   })
 
   test('is closed without a look only when that is said by name', async () => {
-    await defect({ kind: 'refuse', match: '/users/33/points' })
-    expect(await add(33)).toBe(200)
-    const [letter] = await eventually(list, (letters) => letters.length === 1)
-    const id = letter?.id ?? ''
+    const { id } = (await refused()).letter
     expect(await issue(['dlq', 'discard', id])).toEqual([4, 'CONFIRMATION_MISSING'])
     expect(await issue(['dlq', 'discard', id, '--confirm', 'orders'])).toEqual([4, 'CONFIRMATION_MISSING'])
     expect(data(await succeed(moving.shop.cli(['dlq', 'discard', id, '--dry-run'])))).toEqual({ letters: [id] })
@@ -111,11 +105,10 @@ describe('a service that refuses what the monolith has done', () => {
 })
 
 test('a service that gives a new row its own id: the route has no legs until its letter is settled', async () => {
-  await moving.writers.rest()
+  await restWithLegs()
   await moving.sides.users.query(`select setval(pg_get_serial_sequence('users', 'id'), 900000)`)
   await defect({ kind: 'forget-id' })
-  expect(await create('kept@example.com')).toBe(201)
-  const [letter] = await eventually(list, (letters) => letters.length > 0)
+  const [letter] = await firstLetter((n) => create(`kept-${n}@example.com`), 201)
   expect(letter).toMatchObject({ code: 'ID_NOT_KEPT', route: '/users/**' })
   await rm(moving.shop.defectFile)
   await eventually(addAndCount, ({ halted }) => halted)
@@ -124,7 +117,7 @@ test('a service that gives a new row its own id: the route has no legs until its
 
   await succeed(moving.shop.cli(['dlq', 'retry', '--all']))
   await eventually(addAndCount, (now) => now.count > count)
-  const made = `select id::int from users where email = 'kept@example.com'`
+  const made = `select id::int from users where email like 'kept-%' order by id`
   const [left, right] = await Promise.all([moving.sides.monolith, moving.sides.users].map((side) => side.query(made)))
   expect(right?.rows).toEqual(left?.rows)
   expect(await list()).toEqual([])
@@ -152,6 +145,44 @@ interface Letter {
 
 async function list(): Promise<Letter[]> {
   return (data(await succeed(moving.shop.cli(['dlq', 'list']))) as { letters: Letter[] }).letters
+}
+
+/**
+ * A letter of a write that the service refuses. Writers rest, so it is the only one; a leg that is not answered in time,
+ * as happens on a busy machine, says nothing, the next one may.
+ */
+async function refused(): Promise<{ letter: Letter; user: number }> {
+  await restWithLegs()
+  await defect({ kind: 'refuse', match: '/points' })
+  const [letter, n] = await firstLetter((tried) => add(30 + tried), 200)
+  await rm(moving.shop.defectFile)
+  return { letter, user: 30 + n }
+}
+
+/** Writes until one of the writes has a letter: that one's number. */
+async function firstLetter(write: (n: number) => Promise<number>, status: number): Promise<[Letter, number]> {
+  for (let n = 0; n < 10; n++) {
+    expect(await write(n)).toBe(status)
+    const open = () => row(`select count(*)::int as n from migrate.intent where state = 'open'`)
+    await eventually(open, (intents) => intents.n === 0)
+    const [letter] = await eventually(list, (letters) => letters.length > 0, 1_000).catch(() => [])
+    if (letter !== undefined) return [letter, n]
+  }
+  throw new Error('no leg was answered in time')
+}
+
+/** The service is killed, and started again after `during`. */
+async function outage(during: () => Promise<void>): Promise<void> {
+  await service.kill9()
+  await during()
+  service = await moving.shop.restartUsersApp()
+}
+
+/** The writers rest, and none of their legs is under way. */
+async function restWithLegs(): Promise<void> {
+  await moving.writers.rest()
+  const open = () => row(`select count(*)::int as n from migrate.intent where state = 'open'`)
+  await eventually(open, ({ n }) => n === 0)
 }
 
 function data(run: CliRun): unknown {
