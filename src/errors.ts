@@ -204,7 +204,7 @@ export const CATALOGUE = {
     exit: EXIT.locked,
   },
   LOCKED: {
-    message: '{what} is being worked on by {holder} (renewed {seconds} s ago)',
+    message: '{what} is being worked on by {holder} since {since} (renewed {seconds} s ago)',
     hint: 'Wait for it, or stop that process: its lease ends by itself within 10 s.',
     retry: 'timed',
     exit: EXIT.locked,
@@ -255,6 +255,24 @@ export const CATALOGUE = {
     message: 'the switch of {service} was refused: {reason}; everything was put back',
     hint: 'Writes go on as before. Run the command again.',
     retry: 'manual',
+    exit: EXIT.timeout,
+  },
+  ALERT_UNDELIVERED: {
+    message: '{target} did not take the alert: {reason}',
+    hint: 'Check that it is up and can be reached from here; `migrate config test-alerts` sends a test.',
+    retry: 'timed',
+    exit: EXIT.unavailable,
+  },
+  ALERT_REFUSED: {
+    message: '{target} cannot take alerts: {reason}',
+    hint: 'Correct the target under `alerts` in the configuration; `migrate config test-alerts` sends a test.',
+    retry: 'manual',
+    exit: EXIT.unavailable,
+  },
+  WAIT_TIMEOUT: {
+    message: 'not {what} within {time}: {missing}',
+    hint: '`migrate status` shows where everything stands; --timeout gives it longer.',
+    retry: 'timed',
     exit: EXIT.timeout,
   },
   CONTROL_OUTDATED: {

@@ -1,3 +1,4 @@
+import { type OpenAlert, openAlerts } from '../control/alerts.ts'
 import { legCounts } from '../control/intents.ts'
 import { lastRun } from '../control/journal.ts'
 import { readRouters } from '../control/policy.ts'
@@ -25,6 +26,8 @@ export interface ServiceStatus {
   readonly sync: readonly PipelineStatus[]
   /** second legs of the last ten minutes by state and verdict */
   readonly legs: readonly { state: string; verdict: string | null; count: number }[]
+  /** raised and not over */
+  readonly alerts: readonly OpenAlert[]
   /** null until reconcile has run */
   readonly verification: VerificationStatus | null
   readonly lastRun: { kind: string; state: string; seconds: number | null; reason: string | null } | null
@@ -66,7 +69,7 @@ async function isInstalled(app: App): Promise<boolean> {
 }
 
 function untouched(service: string): ServiceStatus {
-  const none = { authority: null, sync: [], legs: [], verification: null, lastRun: null }
+  const none = { authority: null, sync: [], legs: [], alerts: [], verification: null, lastRun: null }
   return { service, stage: 'off', percent: 0, ...none, next: `migrate sync ${service}` }
 }
 
@@ -90,10 +93,19 @@ async function serviceStatus(app: App, service: string): Promise<ServiceStatus> 
       await Promise.all([pipelineStatus(app, service, 'forward'), pipelineStatus(app, service, 'reverse')])
     ).filter((pipeline) => pipeline !== null),
     legs: await legCounts(app.control, service, 600),
+    alerts: await readAlerts(app, service),
     verification: await readVerification(app, service, authority.epoch),
     lastRun: run === null ? null : { kind: run.kind, state: run.state, seconds: run.seconds, reason: run.reason },
     next: interrupted ? `migrate ${run.kind} ${service}` : next === null ? null : nextCommand(next, service),
   }
+}
+
+/** A control schema of an earlier version has no table for them, and looking changes nothing. */
+async function readAlerts(app: App, service: string): Promise<OpenAlert[]> {
+  const { rows } = await app.control.query<{ present: boolean }>(
+    `select to_regclass('migrate.alert') is not null as present`,
+  )
+  return rows[0]?.present === true ? openAlerts(app.control, service) : []
 }
 
 function nextCommand(command: string, service: string): string {

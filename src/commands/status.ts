@@ -1,6 +1,6 @@
 import type { PipelineStatus, ServiceStatus, StatusSnapshot } from '../app/status.ts'
 import type { VerificationStatus } from '../app/verification.ts'
-import { type Colors, mark } from '../ui/text.ts'
+import { type Colors, mark, plain } from '../ui/text.ts'
 import { defineCommand } from './command.ts'
 import { age } from './reconcile-text.ts'
 
@@ -54,6 +54,8 @@ function serviceText(service: ServiceStatus, ansi: Colors): string {
     lines.push(`│   legs      ${counts.join(', ')} in 10 min`)
   }
   if (service.verification !== null) lines.push(`│   reconcile ${verificationText(service.verification, ansi)}`)
+  for (const alert of service.alerts)
+    lines.push(`│   alert     ${mark('failed', `${alert.name} for ${age(alert.age)}: ${plain(alert.summary)}`, ansi)}`)
   if (service.lastRun !== null) {
     const { kind, state, seconds, reason } = service.lastRun
     const took = seconds === null ? '' : ` in ${seconds.toFixed(1)} s`

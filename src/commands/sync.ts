@@ -1,5 +1,8 @@
 import type { Finding } from '../stores/postgres/preflight.ts'
+import type { SyncEvents } from '../app/sync.ts'
+import { plain } from '../ui/text.ts'
 import { defineCommand } from './command.ts'
+import type { Output } from './output.ts'
 
 export const sync = defineCommand<{ once?: true }>({
   name: 'sync',
@@ -11,20 +14,14 @@ export const sync = defineCommand<{ once?: true }>({
       .option('--once', 'apply what was committed before the start, then end'),
   async run({ signal, output, loadConfig }, [name = ''], { once }) {
     const { openApp } = await import('../app/open.ts')
+    const { openAlerts } = await import('../app/alerts.ts')
     const { syncService } = await import('../app/sync.ts')
     await using app = openApp(await loadConfig(), `sync/${name}`)
+    await using alerts = openAlerts(app, output.note)
     const result = await syncService(app, name, {
       once: once === true,
-      signal,
-      events: {
-        copied: (table, rows) => output.progress({ event: 'copied', table, rows }, `copied ${table}: ${rows} rows`),
-        following: (direction) => output.progress({ event: 'following', direction }, `following ${direction}`),
-        retrying: (direction, error) =>
-          output.progress(
-            { event: 'retrying', direction, reason: error.message },
-            `${direction}: ${error.message}; trying again`,
-          ),
-      },
+      ...{ signal, alerts },
+      events: syncLines(output),
     })
     if (result.kind === 'refused') {
       output.result(
@@ -64,6 +61,24 @@ export const sync = defineCommand<{ once?: true }>({
     )
   },
 })
+
+/** What a worker does, as lines and events; `of` = one of several workers. */
+export function syncLines(output: Output, of?: string): SyncEvents {
+  const tell = (event: { event: string; [field: string]: unknown }, line: string): void => {
+    if (of === undefined) output.progress(event, line)
+    else output.progress({ ...event, service: of }, `${`sync ${of}`.padEnd(PART_WIDTH)}  ${line}`)
+  }
+  return {
+    copied: (table, rows) => tell({ event: 'copied', table, rows }, `copied ${plain(table)}: ${rows} rows`),
+    following: (direction) => tell({ event: 'following', direction }, `following ${direction}`),
+    progress: () => undefined,
+    retrying: (direction, error) =>
+      tell({ event: 'retrying', direction, reason: error.message }, `${direction}: ${error.message}; trying again`),
+  }
+}
+
+/** Names of workers stand in a column. */
+export const PART_WIDTH = 14
 
 function findingsText(name: string, findings: readonly Finding[], cross: string): string {
   const lines = findings.flatMap(({ check, message, fix }) => [`${cross} ${check}  ${message}`, `    ${fix}`])

@@ -38,6 +38,12 @@ export async function readService(sql: Sql, service: string): Promise<ServiceSta
     : fromRow(row)
 }
 
+/** The stages of all services that were ever touched. */
+export async function readStages(sql: Sql): Promise<Map<string, Stage>> {
+  const { rows } = await sql.query<Row>(SELECT)
+  return new Map(rows.map(fromRow).map(({ service, stage }) => [service, stage]))
+}
+
 /**
  * Changes a service's row if its stage is still `expected`, with one audit row, and tells the routers.
  * Returns the new version of the policy. Throws STAGE_ILLEGAL when the stage is another or the jump is not allowed,
