@@ -3,7 +3,7 @@ import { legCounts } from '../control/intents.ts'
 import { lastRun } from '../control/journal.ts'
 import { readRouters } from '../control/policy.ts'
 import { readProgress } from '../control/progress.ts'
-import { readService } from '../control/services.ts'
+import { newestVersion, readService } from '../control/services.ts'
 import type { Direction } from '../model/progress.ts'
 import { type Stage, STAGE_RULES } from '../model/stage.ts'
 import { readAuthority } from '../stores/postgres/fence.ts'
@@ -16,6 +16,8 @@ export interface StatusSnapshot {
   readonly project: string
   readonly services: readonly ServiceStatus[]
   readonly routers: readonly { instance: string; version: number; age: number }[]
+  /** what routers that are up to date obey */
+  readonly policyVersion: number
 }
 
 export interface ServiceStatus {
@@ -57,6 +59,7 @@ export async function readStatus(app: App, only: string | null): Promise<StatusS
   return {
     project: app.config.project,
     services,
+    policyVersion: installed ? await newestVersion(app.control) : 0,
     routers: routers.map(({ instance, version, age }) => ({ instance, version, age })),
   }
 }

@@ -7,6 +7,7 @@ import type { Alerts } from '../model/alert.ts'
 import type { Direction, SyncCounters } from '../model/progress.ts'
 import { STAGE_RULES } from '../model/stage.ts'
 import { retry } from '../retry.ts'
+import type { CopyProgress } from '../stores/postgres/snapshot.ts'
 import type { Finding } from '../stores/postgres/preflight.ts'
 import { keepHouse } from './housekeeping.ts'
 import { settleAbandoned } from './interrupted.ts'
@@ -16,6 +17,8 @@ import { type SyncAlarm, syncAlarm } from './sync-alarm.ts'
 import { checkService, copyService, prepareReverse, prepareService } from './prepare.ts'
 
 export interface SyncEvents {
+  /** about once a second while a table is copied */
+  copying(progress: CopyProgress): void
   copied(table: string, rows: number): void
   following(direction: Direction): void
   /** about once a second while it follows */
@@ -66,6 +69,7 @@ export async function followService(
   return await copyAndFollow(app, name, {
     ...options,
     events: {
+      copying: (progress) => events.copying(progress),
       copied: (table, rows) => events.copied(table, rows),
       following: (direction) => events.following(direction),
       progress(progress) {
@@ -91,7 +95,7 @@ async function copyAndFollow(app: App, name: string, options: SyncOptions): Prom
   const signal = AbortSignal.any([options.signal, lease.lost])
   await prepareService(app, name)
   const until = options.once ? await sourcePosition(app, name, 'forward') : undefined
-  await copyService(app, name, (table, rows) => options.events.copied(table, rows), signal)
+  await copyService(app, name, options.events, signal)
   const counters = { forward: newCounters(), reverse: newCounters() }
   const { events } = options
   const job = { app, name, epoch: lease.epoch, signal, onProgress: (now: SyncProgress) => events.progress(now) }

@@ -7,7 +7,7 @@ import { addressOf } from './address.ts'
 import { defineCommand } from './command.ts'
 import type { Output } from './output.ts'
 import { issuesOf, summary } from './reconcile-text.ts'
-import { PART_WIDTH, syncLines } from './sync.ts'
+import { PART_WIDTH, syncLines } from './sync-progress.ts'
 
 interface RunCommandOptions {
   readonly listen?: string

@@ -1,8 +1,7 @@
 import type { Finding } from '../stores/postgres/preflight.ts'
-import type { SyncEvents } from '../app/sync.ts'
-import { plain } from '../ui/text.ts'
 import { defineCommand } from './command.ts'
-import type { Output } from './output.ts'
+import { openLiveArea } from './live.ts'
+import { drawSync, syncLines } from './sync-progress.ts'
 
 export const sync = defineCommand<{ once?: true }>({
   name: 'sync',
@@ -18,10 +17,11 @@ export const sync = defineCommand<{ once?: true }>({
     const { syncService } = await import('../app/sync.ts')
     await using app = openApp(await loadConfig(), `sync/${name}`)
     await using alerts = openAlerts(app, output.note)
+    using live = await openLiveArea(output)
     const result = await syncService(app, name, {
       once: once === true,
       ...{ signal, alerts },
-      events: syncLines(output),
+      events: live === null ? syncLines(output) : drawSync(live, name, output),
     })
     if (result.kind === 'refused') {
       output.result(
@@ -61,24 +61,6 @@ export const sync = defineCommand<{ once?: true }>({
     )
   },
 })
-
-/** What a worker does, as lines and events; `of` = one of several workers. */
-export function syncLines(output: Output, of?: string): SyncEvents {
-  const tell = (event: { event: string; [field: string]: unknown }, line: string): void => {
-    if (of === undefined) output.progress(event, line)
-    else output.progress({ ...event, service: of }, `${`sync ${of}`.padEnd(PART_WIDTH)}  ${line}`)
-  }
-  return {
-    copied: (table, rows) => tell({ event: 'copied', table, rows }, `copied ${plain(table)}: ${rows} rows`),
-    following: (direction) => tell({ event: 'following', direction }, `following ${direction}`),
-    progress: () => undefined,
-    retrying: (direction, error) =>
-      tell({ event: 'retrying', direction, reason: error.message }, `${direction}: ${error.message}; trying again`),
-  }
-}
-
-/** Names of workers stand in a column. */
-export const PART_WIDTH = 14
 
 function findingsText(name: string, findings: readonly Finding[], cross: string): string {
   const lines = findings.flatMap(({ check, message, fix }) => [`${cross} ${check}  ${message}`, `    ${fix}`])

@@ -38,6 +38,14 @@ export async function readService(sql: Sql, service: string): Promise<ServiceSta
     : fromRow(row)
 }
 
+/** The version that a router obeys which has seen every change. */
+export async function newestVersion(sql: Sql): Promise<number> {
+  const { rows } = await sql.query<{ version: number }>(
+    `select coalesce(max(version), 0)::float8 as version from migrate.service`,
+  )
+  return rows[0]?.version ?? 0
+}
+
 /** The stages of all services that were ever touched. */
 export async function readStages(sql: Sql): Promise<Map<string, Stage>> {
   const { rows } = await sql.query<Row>(SELECT)

@@ -34,6 +34,7 @@ describe('the copy', () => {
       ...{ slot: SLOT, pipeline: PIPELINE, sourceSystem: (await readServer(cdc.sourceDb)).systemIdentifier },
       tables: sources.map((source, i) => ({ source, target: targets[i] ?? source })),
       onTable: () => undefined,
+      onRows: () => undefined,
       ...more,
     })
   }
