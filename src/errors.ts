@@ -275,6 +275,18 @@ export const CATALOGUE = {
     retry: 'timed',
     exit: EXIT.timeout,
   },
+  CONTROL_DAMAGED: {
+    message: 'the control database has "{found}" as the {what} of {service}, which does not exist',
+    hint: 'Somebody has changed the schema "migrate" by hand, and nothing was done. `select * from migrate.audit order by id desc` has what was there.',
+    retry: 'never',
+    exit: EXIT.integrity,
+  },
+  OUTPUT_UNWRITABLE: {
+    message: 'what this command had to say could not be written: {reason}',
+    hint: 'Make room, or write somewhere else. What the command does besides was done.',
+    retry: 'manual',
+    exit: EXIT.failed,
+  },
   CONTROL_OUTDATED: {
     message: 'the control schema is version {found}, this program needs {expected}',
     hint: 'Use the newer version of migrate.',

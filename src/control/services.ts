@@ -136,7 +136,9 @@ interface Row {
 }
 
 function fromRow(row: Row): ServiceState {
-  if (!isStage(row.stage)) throw new MigrateError('INTERNAL', { reason: `unknown stage of ${row.service}` })
+  if (!isStage(row.stage)) {
+    throw new MigrateError('CONTROL_DAMAGED', { found: row.stage, what: 'stage', service: row.service })
+  }
   return {
     service: row.service,
     stage: row.stage,
