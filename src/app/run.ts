@@ -169,7 +169,9 @@ function syncPart({ config }: App, service: string, { alerts, events }: RunOptio
     },
     async run(signal) {
       const result = await followService(app, service, { once: false, events: told, alarm, signal })
-      if (result.kind === 'refused') throw new MigrateError('CHECK_FAILED', { service, count: result.findings.length })
+      if (result.kind !== 'refused') return
+      for (const { check, message, fix } of result.findings) events.log(name, `${check}  ${message}\n    ${fix}`)
+      throw new MigrateError('CHECK_FAILED', { service, count: result.findings.length })
     },
     onFailure(error, final) {
       if (final) alarm.ended(error)

@@ -96,19 +96,11 @@ async function serviceStatus(app: App, service: string): Promise<ServiceStatus> 
       await Promise.all([pipelineStatus(app, service, 'forward'), pipelineStatus(app, service, 'reverse')])
     ).filter((pipeline) => pipeline !== null),
     legs: await legCounts(app.control, service, 600),
-    alerts: await readAlerts(app, service),
+    alerts: await openAlerts(app.control, service),
     verification: await readVerification(app, service, authority.epoch),
     lastRun: run === null ? null : { kind: run.kind, state: run.state, seconds: run.seconds, reason: run.reason },
     next: interrupted ? `migrate ${run.kind} ${service}` : next === null ? null : nextCommand(next, service),
   }
-}
-
-/** A control schema of an earlier version has no table for them, and looking changes nothing. */
-async function readAlerts(app: App, service: string): Promise<OpenAlert[]> {
-  const { rows } = await app.control.query<{ present: boolean }>(
-    `select to_regclass('migrate.alert') is not null as present`,
-  )
-  return rows[0]?.present === true ? openAlerts(app.control, service) : []
 }
 
 function nextCommand(command: string, service: string): string {

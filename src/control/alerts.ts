@@ -8,6 +8,7 @@ const UNTOLD = 60
 export function alertMemory(sql: Sql): AlertMemory {
   return {
     async raise({ name, service, summary, next }) {
+      if (!(await isInstalled(sql))) return true
       const { rowCount } = await sql.query(
         `insert into migrate.alert (name, service, summary, next, raised_at, tried_at)
          values ($1, $2, $3, $4, clock_timestamp(), clock_timestamp())
@@ -21,12 +22,14 @@ export function alertMemory(sql: Sql): AlertMemory {
       return rowCount === 1
     },
     async told(name, service) {
+      if (!(await isInstalled(sql))) return
       await sql.query(
         `update migrate.alert set told_at = clock_timestamp() where name = $1 and service = $2 and told_at is null`,
         [name, service],
       )
     },
     async resolve(name, service) {
+      if (!(await isInstalled(sql))) return false
       const { rowCount } = await sql.query(
         `update migrate.alert set resolved_at = clock_timestamp()
          where name = $1 and service = $2 and resolved_at is null`,
@@ -47,10 +50,17 @@ export interface OpenAlert {
 
 /** What is raised for a service and not resolved. */
 export async function openAlerts(sql: Sql, service: string): Promise<OpenAlert[]> {
+  if (!(await isInstalled(sql))) return []
   const { rows } = await sql.query<OpenAlert>(
     `select name, summary, next, extract(epoch from clock_timestamp() - raised_at)::float8 as age
      from migrate.alert where service = $1 and resolved_at is null order by name`,
     [service],
   )
   return rows
+}
+
+/** A worker may fail before our schema is there, or beside one of an earlier version. */
+async function isInstalled(sql: Sql): Promise<boolean> {
+  const { rows } = await sql.query<{ present: boolean }>(`select to_regclass('migrate.alert') is not null as present`)
+  return rows[0]?.present === true
 }

@@ -217,6 +217,23 @@ describe('people hear of an alert once', () => {
     await away[Symbol.asyncDispose]()
   })
 
+  test('without targets it is noted for status, and no trouble with that is told', async () => {
+    {
+      await using alerts = open([])
+      alerts.raise(ALERT)
+    }
+    expect(await openRows(database, 'users')).toHaveLength(1)
+    const away = openDatabase({ url: 'postgres://u@127.0.0.1:9/x', role: 'control', applicationName: 'test' })
+    const started = performance.now()
+    {
+      await using alerts = open([], { memory: alertMemory(away) })
+      alerts.raise(ALERT)
+    }
+    expect(performance.now() - started).toBeLessThan(1_000)
+    expect(said).toEqual([])
+    await away[Symbol.asyncDispose]()
+  })
+
   test('nobody hears that what was never raised is over', async () => {
     await using receiver = await startReceiver()
     {

@@ -31,6 +31,8 @@ const CLOSE_MS = 5_000
  */
 export function openAlerts(options: AlertOptions): Alerts & AsyncDisposable {
   const { project, memory, log } = options
+  // without targets it is only noted what is raised, for status
+  const anybody = options.targets.length > 0
   const ending = new AbortController()
   const courier = new Courier({ ...options, signal: ending.signal })
   /** what this process has raised: holds also when the memory cannot be reached */
@@ -45,10 +47,9 @@ export function openAlerts(options: AlertOptions): Alerts & AsyncDisposable {
   /** What the memory says; `instead` when it says nothing in time. */
   async function recall(question: () => Promise<boolean>, instead: boolean): Promise<boolean> {
     try {
-      const options = { signal: ending.signal, tries: 3 }
-      return await within(retry(question, options), MEMORY_MS)
+      return await within(retry(question, { signal: ending.signal, tries: anybody ? 3 : 1 }), MEMORY_MS)
     } catch (error) {
-      log(`alert: what was told before is not known: ${asMigrateError(error).message}`)
+      if (anybody) log(`alert: what was told before is not known: ${asMigrateError(error).message}`)
       return instead
     }
   }
@@ -73,7 +74,9 @@ export function openAlerts(options: AlertOptions): Alerts & AsyncDisposable {
     },
     async [Symbol.asyncDispose]() {
       // unreachable databases and receivers that hang are no reason to stay
-      await within(settled(), CLOSE_MS).catch(() => log('alert: some were not delivered before the end'))
+      await within(settled(), CLOSE_MS).catch(() => {
+        if (anybody) log('alert: some were not delivered before the end')
+      })
       ending.abort()
       await courier.idle()
     },

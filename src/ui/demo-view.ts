@@ -73,7 +73,7 @@ export function renderDemo(live: Live, ansi: Colors, clock: () => number = () =>
     command(text, outcome) {
       live.line(`${at()}$ ${ansi.cyan(plain(text))}`)
       for (const line of plain(outcome).split('\n')) live.line(`          ${line}`)
-      begin(text)
+      begin(`under load, after ${text}`)
     },
     load(counters) {
       const { writes, reads, sides } = counters as Counters

@@ -92,7 +92,7 @@ describe('the demo', () => {
     ])
     expect(views.at(-1)?.({ columns: 80, rows: 24 })).toEqual([
       '',
-      '◌ migrate cutover users  2 s, 12 s in all',
+      '◌ under load, after migrate cutover users  2 s, 12 s in all',
       '  writes     1,500  150/s',
       '  reads      3,000  300/s  0 % by the service',
       '  ✔ 0 failed  ✔ 0 stale',

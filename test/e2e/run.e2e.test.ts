@@ -160,6 +160,13 @@ test('an integrity stop of one worker leaves the router up, and is exit 8 at the
   expect(await run.stop('SIGTERM')).toEqual({ code: 8, signal: null })
 })
 
+test('waits for a database that is not there yet, and says so', async () => {
+  const env = { MONOLITH_DATABASE_URL: 'postgres://u@127.0.0.1:9/x' }
+  await using run = await shop.startCli(['run'], env, /"part":"control","state":"restarting"/)
+  expect(run.stdout.all()[0]).toContain('cannot connect to the monolith database')
+  expect(await run.stop('SIGTERM')).toEqual({ code: 143, signal: null })
+})
+
 test.each([
   [['run', '--listen', 'x'], '--listen takes HOST:PORT'],
   [['run', '--reconcile', 'sometimes'], '"sometimes" is no cron pattern'],
