@@ -1,6 +1,7 @@
 import { asMigrateError, MigrateError } from '../errors.ts'
 import type { Lsn } from '../model/lsn.ts'
 import { pause } from '../model/pause.ts'
+import { within } from '../model/within.ts'
 import type { Direction } from '../model/progress.ts'
 import { STAGE_RULES } from '../model/stage.ts'
 import { readProgress } from '../control/progress.ts'
@@ -37,10 +38,17 @@ export async function waitUntil(
   let told = ''
   for (;;) {
     signal.throwIfAborted()
-    const { snapshot, missing } = await look(app, what, only, marks)
+    const { snapshot, missing } = await within(
+      look(app, what, only, marks),
+      Math.max(1, deadline - performance.now()),
+    ).catch((thrown: unknown) => {
+      if (thrown instanceof MigrateError) throw thrown
+      // a server that hangs must not make this wait for longer than it was told
+      return { snapshot: null, missing: [told === '' ? 'a database does not answer' : told] }
+    })
     if (snapshot !== null && missing.length === 0) return snapshot
-    if (missing.join() !== told) onMissing(missing)
-    told = missing.join()
+    if (missing.join('; ') !== told) onMissing(missing)
+    told = missing.join('; ')
     if (performance.now() > deadline) {
       const context = { what: what.replace('-', ' '), time: `${timeout / 1_000} s`, missing: missing.join('; ') }
       throw new MigrateError('WAIT_TIMEOUT', context)

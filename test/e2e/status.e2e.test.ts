@@ -3,6 +3,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type Shop, startShop } from '../../fixtures/demo/shop.ts'
 import { fastest, migrate } from '../support/cli.ts'
 import { connect, succeed } from '../support/moving-shop.ts'
+import { startTcpProxy } from '../support/tcp-proxy.ts'
 
 let shop: Shop
 let monolith: pg.Client
@@ -50,6 +51,17 @@ test('--wait also waits for a server that is not up yet', async () => {
   const { code, stderr } = await migrate([...args('--wait', 'healthy'), '--timeout', '1s'], env)
   expect([code, stderr]).toEqual([6, expect.stringContaining('cannot connect to the monolith database')])
   expect(stderr).not.toContain('hunter2')
+})
+
+test('--wait keeps its time beside a server that hangs', async () => {
+  await using way = await startTcpProxy({ host: '127.0.0.1', port: shop.monolithServer.port })
+  way.freeze()
+  const url = new URL(shop.monolith.apply)
+  url.port = String(way.port)
+  const env = { ...shop.env, MONOLITH_DATABASE_URL: url.href }
+  const { code, stderr, milliseconds } = await migrate([...args('--wait', 'healthy'), '--timeout', '1s'], env)
+  expect([code, stderr]).toEqual([6, expect.stringContaining('a database does not answer')])
+  expect(milliseconds).toBeLessThan(7_000)
 })
 
 test('-w without a terminal tells what changes, as lines or as NDJSON', async () => {
