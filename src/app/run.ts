@@ -1,19 +1,14 @@
 import type { Cron } from 'croner'
-import { leaseHolder } from '../control/lease.ts'
 import { readStages } from '../control/services.ts'
-import { asMigrateError, MigrateError } from '../errors.ts'
+import { asMigrateError, type MigrateError } from '../errors.ts'
 import type { Alerts } from '../model/alert.ts'
 import { pause } from '../model/pause.ts'
 import { type Stage, STAGE_RULES } from '../model/stage.ts'
-import type { ServiceReport } from '../reconcile/report.ts'
 import { retry } from '../retry.ts'
-import { type App, installControl, namesOf, openApp } from './open.ts'
-import { reconcileServices } from './reconcile.ts'
-import { closeSoon, serve, type ServeOptions } from './route.ts'
-import { runAt } from './schedule.ts'
-import { type Part, type PartEvent, supervise } from './supervise.ts'
-import { followService, type SyncEvents } from './sync.ts'
-import { syncAlarm } from './sync-alarm.ts'
+import { type App, installControl } from './open.ts'
+import type { ServeOptions } from './route.ts'
+import { RECONCILE, reconcilePart, ROUTER, routerPart, type RunEvents, syncName, syncPart } from './run-parts.ts'
+import { type Part, supervise } from './supervise.ts'
 
 export interface RunOptions {
   /** null = the router runs elsewhere */
@@ -23,18 +18,6 @@ export interface RunOptions {
   readonly alerts: Alerts
   readonly events: RunEvents
   readonly signal: AbortSignal
-}
-
-export interface RunEvents {
-  part(part: string, event: PartEvent): void
-  /** a service was first seen at this stage, or has moved there */
-  stage(service: string, stage: Stage): void
-  listening: ServeOptions['onListening']
-  sync(service: string): SyncEvents
-  compared(report: ServiceReport): void
-  /** a comparison was not made; the next one comes */
-  notCompared(error: MigrateError): void
-  log(part: string, line: string): void
 }
 
 /** A part that somebody has to act for before it can run again. */
@@ -75,9 +58,6 @@ export async function runAll(app: App, options: RunOptions): Promise<Failure[]> 
   }
   return parts.failures
 }
-
-const ROUTER = 'router'
-const RECONCILE = 'reconcile'
 
 /** The parts that were started, by their name. */
 class Parts {
@@ -148,82 +128,4 @@ async function watchStages(app: App, parts: Parts, options: RunOptions, signal: 
     if (parts.isUseless) return
     await pause(LOOK_EVERY, options.signal)
   }
-}
-
-function syncName(service: string): string {
-  return `sync ${service}`
-}
-
-function syncPart({ config }: App, service: string, { alerts, events }: RunOptions): Part {
-  const name = syncName(service)
-  const app = openApp(config, `sync/${service}`)
-  const alarm = syncAlarm(alerts, service)
-  const told = events.sync(service)
-  return {
-    name,
-    async holder() {
-      const found = await leaseHolder(app.control, namesOf(config, service).syncLease)
-      // it is synced, so what ails this process is nobody's trouble
-      if (found !== null) alarm[Symbol.dispose]()
-      return found
-    },
-    async run(signal) {
-      const result = await followService(app, service, { once: false, events: told, alarm, signal })
-      if (result.kind !== 'refused') return
-      for (const { check, message, fix } of result.findings) events.log(name, `${check}  ${message}\n    ${fix}`)
-      throw new MigrateError('CHECK_FAILED', { service, count: result.findings.length })
-    },
-    onFailure(error, final) {
-      if (final) alarm.ended(error)
-      else alarm.retrying('forward', error)
-    },
-    async close() {
-      alarm[Symbol.dispose]()
-      await app[Symbol.asyncDispose]()
-    },
-  }
-}
-
-function routerPart({ config }: App, listen: ServeOptions['listen'], events: RunEvents): Part {
-  return {
-    name: ROUTER,
-    holder: nobody,
-    async run(signal) {
-      const app = openApp(config, 'router')
-      try {
-        await serve(app, {
-          ...{ listen, signal },
-          log: (line) => events.log(ROUTER, line),
-          onListening: events.listening,
-        })
-      } finally {
-        await closeSoon(app)
-      }
-    },
-  }
-}
-
-function reconcilePart({ config }: App, times: Cron, { alerts, events }: RunOptions): Part {
-  return {
-    name: RECONCILE,
-    holder: nobody,
-    run: (signal) =>
-      runAt({ times, signal, onNext: () => undefined, onFailure: tell }, async () => {
-        await using app = openApp(config, 'reconcile')
-        await reconcileServices(app, null, {
-          ...{ tables: [], strict: false, offline: false, signal, alerts },
-          onRange: () => undefined,
-          onService: events.compared,
-        })
-      }),
-  }
-
-  function tell(error: MigrateError): void {
-    // before the first sync there is nothing to say
-    if (error.code !== 'NOTHING_TO_COMPARE') events.notCompared(error)
-  }
-}
-
-function nobody(): Promise<null> {
-  return Promise.resolve(null)
 }

@@ -1,4 +1,5 @@
-import type { Failure, RunEvents } from '../app/run.ts'
+import type { Failure } from '../app/run.ts'
+import type { RunEvents } from '../app/run-parts.ts'
 import type { PartEvent } from '../app/supervise.ts'
 import { MigrateError } from '../errors.ts'
 import type { Stage } from '../model/stage.ts'
