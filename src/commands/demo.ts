@@ -3,6 +3,7 @@ import type { DemoEvents } from '../../fixtures/demo/walk.ts'
 import { MigrateError } from '../errors.ts'
 import { defineCommand } from './command.ts'
 import { reportVerdict } from './demo-verdict.ts'
+import { openLiveArea } from './live.ts'
 import type { Output } from './output.ts'
 
 export const demo = defineCommand<DemoCommandOptions>({
@@ -20,6 +21,8 @@ export const demo = defineCommand<DemoCommandOptions>({
     const { walk, writeEnvironment } = await import('../../fixtures/demo/walk.ts')
     const { keep, small } = options
     let reported = false
+    using live = await openLiveArea(output)
+    const { renderDemo } = await import('../ui/demo-view.ts')
     const verdict = await walk({
       size: small === true ? 'small' : 'demo',
       leastWrites: numberOf('--least-writes', options.leastWrites) ?? (small === true ? 1_000 : 5_000),
@@ -27,7 +30,7 @@ export const demo = defineCommand<DemoCommandOptions>({
       readsPerSecond: 300,
       dwell: numberOf('--dwell', options.dwell) ?? (small === true ? 3 : 7),
       signal,
-      events: tellEvents(output),
+      events: live === null ? tellEvents(output) : renderDemo(live, output.colors),
       ...(keep === true && {
         keep: async (shop, verdict, ledger) => {
           reportVerdict(output, verdict)
