@@ -79,14 +79,14 @@ describe('a webhook', () => {
     await using hanging = await startReceiver()
     await using other = await startReceiver()
     hanging.answers = ['hang']
-    const alerts = open([{ webhook: hanging.url }, { webhook: other.url }], { timeout: 60_000 })
+    const alerts = open([{ webhook: hanging.url }, { webhook: other.url }], { timeout: 60_000, patience: 500 })
     const started = performance.now()
     for (let n = 0; n < 1_000; n++) alerts.raise({ ...ALERT, service: `s${n % 5}` })
     expect(performance.now() - started).toBeLessThan(200)
     await other.nth(5)
     const closing = performance.now()
     await alerts[Symbol.asyncDispose]()
-    expect(performance.now() - closing).toBeLessThan(7_000)
+    expect(performance.now() - closing).toBeLessThan(2_000)
     expect(said).toContain('alert: some were not delivered before the end')
   })
 

@@ -18,12 +18,13 @@ export interface AlertOptions {
   readonly timeout?: number
   /** milliseconds before the second try; default 1 s, doubling */
   readonly first?: number
+  /** milliseconds that what is under way may hold up the end of the process; default 5 s */
+  readonly patience?: number
 }
 
 /** The memory is asked for so long before an alert is told without it: it may be what is broken. */
 const MEMORY_MS = 3_000
-/** What is under way may hold up the end of the process for so long. */
-const CLOSE_MS = 5_000
+const PATIENCE_MS = 5_000
 
 /**
  * Tells people in the background. Of what is raised many times, here or by another process, they hear once until it is
@@ -74,7 +75,7 @@ export function openAlerts(options: AlertOptions): Alerts & AsyncDisposable {
     },
     async [Symbol.asyncDispose]() {
       // unreachable databases and receivers that hang are no reason to stay
-      await within(settled(), CLOSE_MS).catch(() => {
+      await within(settled(), options.patience ?? PATIENCE_MS).catch(() => {
         if (anybody) log('alert: some were not delivered before the end')
       })
       ending.abort()
