@@ -14,6 +14,8 @@ const SAY_EVERY = 10_000
 /** What a worker does, as lines and events; `of` = one of several workers. */
 export function syncLines(output: Output, of?: string): SyncEvents {
   const said = new Map<string, number>()
+  /** what each direction tries again: said once to people, however often it is tried */
+  const troubles = new Map<string, string>()
   const tell = (event: { event: string; [field: string]: unknown }, line: string): void => {
     if (of === undefined) output.progress(event, line)
     else output.progress({ ...event, service: of }, line && `${`sync ${of}`.padEnd(PART_WIDTH)}  ${line}`)
@@ -32,12 +34,19 @@ export function syncLines(output: Output, of?: string): SyncEvents {
       tell({ event: 'copying', table, rows, estimate, number: at, tables }, line)
     },
     copied: (table, rows) => tell({ event: 'copied', table, rows }, `copied ${plain(table)}: ${rows} rows`),
-    following: (direction) => tell({ event: 'following', direction }, `following ${direction}`),
+    // after trouble it is only known to follow when it has made progress
+    following: (direction) =>
+      tell({ event: 'following', direction }, troubles.has(direction) ? '' : `following ${direction}`),
     progress({ direction, state, lagBytes, counters }) {
+      if (troubles.delete(direction))
+        tell({ event: 'following', direction, again: true }, `following ${direction} again`)
       if (isDue(direction)) tell({ event: 'progress', direction, state, lagBytes, rows: counters.rows }, '')
     },
-    retrying: (direction, error) =>
-      tell({ event: 'retrying', direction, reason: error.message }, `${direction}: ${error.message}; trying again`),
+    retrying(direction, { message }) {
+      const line = troubles.get(direction) === message ? '' : `${direction}: ${plain(message)}; trying again`
+      troubles.set(direction, message)
+      tell({ event: 'retrying', direction, reason: message }, line)
+    },
   }
 }
 
