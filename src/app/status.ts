@@ -1,8 +1,9 @@
+import { type OpenAlert, openAlerts } from '../control/alerts.ts'
 import { legCounts } from '../control/intents.ts'
 import { lastRun } from '../control/journal.ts'
 import { readRouters } from '../control/policy.ts'
 import { readProgress } from '../control/progress.ts'
-import { readService } from '../control/services.ts'
+import { newestVersion, readService } from '../control/services.ts'
 import type { Direction, SyncCounters } from '../model/progress.ts'
 import { type Stage, STAGE_RULES } from '../model/stage.ts'
 import { readAuthority } from '../stores/postgres/fence.ts'
@@ -15,6 +16,8 @@ export interface StatusSnapshot {
   readonly project: string
   readonly services: readonly ServiceStatus[]
   readonly routers: readonly { instance: string; version: number; age: number }[]
+  /** what routers that are up to date obey */
+  readonly policyVersion: number
 }
 
 export interface ServiceStatus {
@@ -25,6 +28,8 @@ export interface ServiceStatus {
   readonly sync: readonly PipelineStatus[]
   /** second legs of the last ten minutes by state and verdict */
   readonly legs: readonly { state: string; verdict: string | null; count: number }[]
+  /** raised and not over */
+  readonly alerts: readonly OpenAlert[]
   /** null until reconcile has run */
   readonly verification: VerificationStatus | null
   readonly lastRun: { kind: string; state: string; seconds: number | null; reason: string | null } | null
@@ -61,6 +66,7 @@ export async function readStatus(app: App, only: string | null): Promise<StatusS
   return {
     project: app.config.project,
     services,
+    policyVersion: installed ? await newestVersion(app.control) : 0,
     routers: routers.map(({ instance, version, age }) => ({ instance, version, age })),
   }
 }
@@ -73,7 +79,7 @@ async function isInstalled(app: App): Promise<boolean> {
 }
 
 function untouched(service: string): ServiceStatus {
-  const none = { authority: null, sync: [], legs: [], verification: null, lastRun: null }
+  const none = { authority: null, sync: [], legs: [], alerts: [], verification: null, lastRun: null }
   return { service, stage: 'off', percent: 0, ...none, next: `migrate sync ${service}` }
 }
 
@@ -97,6 +103,7 @@ async function serviceStatus(app: App, service: string): Promise<ServiceStatus> 
       await Promise.all([pipelineStatus(app, service, 'forward'), pipelineStatus(app, service, 'reverse')])
     ).filter((pipeline) => pipeline !== null),
     legs: await legCounts(app.control, service, 600),
+    alerts: await openAlerts(app.control, service),
     verification: await readVerification(app, service, authority.epoch),
     lastRun: run === null ? null : { kind: run.kind, state: run.state, seconds: run.seconds, reason: run.reason },
     next: interrupted ? `migrate ${run.kind} ${service}` : next === null ? null : nextCommand(next, service),

@@ -9,6 +9,7 @@ import { init } from './init.ts'
 import { reconcile } from './reconcile.ts'
 import { rollback } from './rollback.ts'
 import { route } from './route.ts'
+import { run } from './run.ts'
 import { status } from './status.ts'
 import { sync } from './sync.ts'
 
@@ -23,6 +24,7 @@ export const COMMANDS: readonly CommandDefinition[] = [
   cutover,
   rollback,
   reconcile,
+  run,
   status,
   config,
   explain,
