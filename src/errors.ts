@@ -204,7 +204,7 @@ export const CATALOGUE = {
     exit: EXIT.locked,
   },
   LOCKED: {
-    message: '{what} is being worked on by {holder} (renewed {seconds} s ago)',
+    message: '{what} is being worked on by {holder} since {since} (renewed {seconds} s ago)',
     hint: 'Wait for it, or stop that process: its lease ends by itself within 10 s.',
     retry: 'timed',
     exit: EXIT.locked,
@@ -256,6 +256,36 @@ export const CATALOGUE = {
     hint: 'Writes go on as before. Run the command again.',
     retry: 'manual',
     exit: EXIT.timeout,
+  },
+  ALERT_UNDELIVERED: {
+    message: '{target} did not take the alert: {reason}',
+    hint: 'Check that it is up and can be reached from here; `migrate config test-alerts` sends a test.',
+    retry: 'timed',
+    exit: EXIT.unavailable,
+  },
+  ALERT_REFUSED: {
+    message: '{target} cannot take alerts: {reason}',
+    hint: 'Correct the target under `alerts` in the configuration; `migrate config test-alerts` sends a test.',
+    retry: 'manual',
+    exit: EXIT.unavailable,
+  },
+  WAIT_TIMEOUT: {
+    message: 'not {what} within {time}: {missing}',
+    hint: '`migrate status` shows where everything stands; --timeout gives it longer.',
+    retry: 'timed',
+    exit: EXIT.timeout,
+  },
+  CONTROL_DAMAGED: {
+    message: 'the control database has "{found}" as the {what} of {service}, which does not exist',
+    hint: 'Somebody has changed the schema "migrate" by hand, and nothing was done. `select * from migrate.audit order by id desc` has what was there.',
+    retry: 'never',
+    exit: EXIT.integrity,
+  },
+  OUTPUT_UNWRITABLE: {
+    message: 'what this command had to say could not be written: {reason}',
+    hint: 'Make room, or write somewhere else. What the command does besides was done.',
+    retry: 'manual',
+    exit: EXIT.failed,
   },
   CONTROL_OUTDATED: {
     message: 'the control schema is version {found}, this program needs {expected}',

@@ -51,7 +51,7 @@ test('letters are named by their service too', async () => {
   await expect(chooseLetters(world.app, { ids: [id], service: 'orders' })).rejects.toMatchObject({
     code: 'SERVICE_UNKNOWN',
   })
-  await discardLetters(world.app, 'users', [id])
+  await discardLetters(world.app, 'users', [id], alerts)
   await expect(chooseLetters(world.app, { ids: [id], service: null })).rejects.toMatchObject({
     code: 'DEAD_LETTER_CLOSED',
     exit: 4,

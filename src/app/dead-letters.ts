@@ -11,7 +11,7 @@ import {
 import { holderName } from '../control/lease.ts'
 import { driftedKeys } from '../control/reconcile.ts'
 import { MigrateError } from '../errors.ts'
-import { type Alerts, NO_ALERTS } from '../model/alert.ts'
+import type { Alerts } from '../model/alert.ts'
 import type { ServiceReport } from '../reconcile/report.ts'
 import type { RangeProgress } from '../reconcile/run.ts'
 import { readAuthority } from '../stores/postgres/fence.ts'
@@ -77,7 +77,7 @@ export interface RetryEvents {
 export async function retryLetters(
   app: App,
   letters: readonly StoredLetter[],
-  options: { readonly events: RetryEvents; readonly alerts?: Alerts; readonly signal: AbortSignal },
+  options: { readonly events: RetryEvents; readonly alerts: Alerts; readonly signal: AbortSignal },
 ): Promise<string[]> {
   const resolved: string[] = []
   for (const service of new Set(letters.map((letter) => letter.service))) {
@@ -89,7 +89,7 @@ export async function retryLetters(
 }
 
 /** Closes letters of one service and leaves the rows as they are. Returns the ids that were discarded. */
-export function discardLetters(app: App, service: string, ids: readonly string[], alerts?: Alerts): Promise<string[]> {
+export function discardLetters(app: App, service: string, ids: readonly string[], alerts: Alerts): Promise<string[]> {
   return close(app, service, ids, 'discarded', alerts)
 }
 
@@ -127,7 +127,7 @@ async function close(
   service: string,
   ids: readonly string[],
   to: 'resolved' | 'discarded',
-  alerts: Alerts = NO_ALERTS,
+  alerts: Alerts,
 ): Promise<string[]> {
   const closed = await closeLetters(app.control, ids, to, holderName())
   if ((await countOpen(app.control, service)) === 0) alerts.resolve('leg-exhausted', service)

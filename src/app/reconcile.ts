@@ -6,11 +6,13 @@ import { takeLease } from '../control/lease.ts'
 import { byLastRun, forgetPasses, reconcileStore } from '../control/reconcile.ts'
 import { readService } from '../control/services.ts'
 import { MigrateError } from '../errors.ts'
+import type { Alerts } from '../model/alert.ts'
 import { pause } from '../model/pause.ts'
 import { STAGE_RULES } from '../model/stage.ts'
 import type { ServiceReport } from '../reconcile/report.ts'
 import { type RangeProgress, reconcileService } from '../reconcile/run.ts'
 import { readAuthority } from '../stores/postgres/fence.ts'
+import { tellDrift } from './alerts.ts'
 import { type App, installControl, namesOf } from './open.ts'
 import { comparedTables, openSides, reconcilePorts } from './reconcile-ports.ts'
 import { relationOf, relationsOf } from './verification.ts'
@@ -70,7 +72,7 @@ export async function reconcile(app: App, name: string, request: ReconcileReques
 export async function reconcileServices(
   app: App,
   only: string | null,
-  request: ReconcileRequest & { readonly onService: (report: ServiceReport) => void },
+  request: ReconcileRequest & { readonly alerts: Alerts; readonly onService: (report: ServiceReport) => void },
 ): Promise<ServiceReport[]> {
   const deadline = performance.now() + (request.budget ?? DEFAULTS.reconcileBudgetMs)
   const reports: ServiceReport[] = []
@@ -80,6 +82,7 @@ export async function reconcileServices(
     try {
       const report = await reconcile(app, name, { ...request, budget: Math.max(1, deadline - performance.now()) })
       reports.push(report)
+      tellDrift(request.alerts, report, request.tables.length === 0)
       request.onService(report)
     } catch (error) {
       errors.push(error)

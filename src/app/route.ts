@@ -36,17 +36,17 @@ export async function showRoutes(app: App) {
   return { services, routers: await readRouters(app.control) }
 }
 
+export interface ServeOptions {
+  readonly listen: { readonly host: string; readonly port: number }
+  readonly log: (line: string) => void
+  /** hears of second legs that became dead letters */
+  readonly alerts: Alerts
+  readonly onListening: (router: RunningRouter, instance: string) => void
+  readonly signal: AbortSignal
+}
+
 /** Runs a router until the signal aborts, then drains it. Throws PORT_IN_USE. */
-export async function serve(
-  app: App,
-  options: {
-    readonly listen: { host: string; port: number }
-    readonly log: (line: string) => void
-    readonly alerts?: Alerts
-    readonly onListening: (router: RunningRouter, instance: string) => void
-    readonly signal: AbortSignal
-  },
-): Promise<{ counters: object }> {
+export async function serve(app: App, options: ServeOptions): Promise<{ counters: object }> {
   await installControl(app)
   const instance = `${hostname()}/${process.pid}`
   const control = routerControl(app.control, app.monolith)

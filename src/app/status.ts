@@ -1,9 +1,10 @@
+import { type OpenAlert, openAlerts } from '../control/alerts.ts'
 import { countOpen } from '../control/dead-letters.ts'
 import { legCounts } from '../control/intents.ts'
 import { lastRun } from '../control/journal.ts'
 import { readRouters } from '../control/policy.ts'
 import { readProgress } from '../control/progress.ts'
-import { readService } from '../control/services.ts'
+import { newestVersion, readService } from '../control/services.ts'
 import { countUnsettled } from '../control/unsettled.ts'
 import type { Direction, SyncCounters } from '../model/progress.ts'
 import { type Stage, STAGE_RULES } from '../model/stage.ts'
@@ -17,6 +18,8 @@ export interface StatusSnapshot {
   readonly project: string
   readonly services: readonly ServiceStatus[]
   readonly routers: readonly { instance: string; version: number; age: number }[]
+  /** what routers that are up to date obey */
+  readonly policyVersion: number
 }
 
 export interface ServiceStatus {
@@ -31,6 +34,8 @@ export interface ServiceStatus {
   readonly unsettled: number
   /** open ones */
   readonly deadLetters: number
+  /** raised and not over */
+  readonly alerts: readonly OpenAlert[]
   /** null until reconcile has run */
   readonly verification: VerificationStatus | null
   readonly lastRun: { kind: string; state: string; seconds: number | null; reason: string | null } | null
@@ -67,6 +72,7 @@ export async function readStatus(app: App, only: string | null): Promise<StatusS
   return {
     project: app.config.project,
     services,
+    policyVersion: installed ? await newestVersion(app.control) : 0,
     routers: routers.map(({ instance, version, age }) => ({ instance, version, age })),
   }
 }
@@ -79,8 +85,16 @@ async function isInstalled(app: App): Promise<boolean> {
 }
 
 function untouched(service: string): ServiceStatus {
-  const none = { authority: null, sync: [], legs: [], unsettled: 0, deadLetters: 0, verification: null, lastRun: null }
-  return { service, stage: 'off', percent: 0, ...none, next: `migrate sync ${service}` }
+  const none = { authority: null, sync: [], legs: [], unsettled: 0, deadLetters: 0, alerts: [] }
+  return {
+    service,
+    stage: 'off',
+    percent: 0,
+    ...none,
+    verification: null,
+    lastRun: null,
+    next: `migrate sync ${service}`,
+  }
 }
 
 async function serviceStatus(app: App, service: string): Promise<ServiceStatus> {
@@ -104,6 +118,7 @@ async function serviceStatus(app: App, service: string): Promise<ServiceStatus> 
     ).filter((pipeline) => pipeline !== null),
     legs: await legCounts(app.control, service, 600),
     ...(await troubledLegs(app, service)),
+    alerts: await openAlerts(app.control, service),
     verification: await readVerification(app, service, authority.epoch),
     lastRun: run === null ? null : { kind: run.kind, state: run.state, seconds: run.seconds, reason: run.reason },
     next: interrupted ? `migrate ${run.kind} ${service}` : next === null ? null : nextCommand(next, service),

@@ -97,8 +97,9 @@ const retry = defineCommand<ChoiceOptions>({
       const what = `compare every row of ${services.join(', ') || 'no service'} and write those that differ as the monolith has them`
       return planned(context, letters, `would ${what}, then resolve ${letters.length} letter(s); no request is sent`)
     }
+    await using alerts = await alertsOf(context, app)
     const resolved = await retryLetters(app, letters, {
-      signal,
+      ...{ signal, alerts },
       events: {
         onRange: (range) => output.progress({ event: 'range', ...range }, rangeLine(range)),
         onResync: (service, rows) =>
@@ -144,11 +145,9 @@ const discard = defineCommand<ChoiceOptions & { confirm?: string }>({
     if (letters.length > 0 && options.confirm !== service) {
       throw new MigrateError('CONFIRMATION_MISSING', { action: 'discarding dead letters', name: service })
     }
-    const discarded = await discardLetters(
-      app,
-      service,
-      letters.map(({ id }) => id),
-    )
+    const named = letters.map(({ id }) => id)
+    await using alerts = await alertsOf(context, app)
+    const discarded = await discardLetters(app, service, named, alerts)
     context.output.result(
       {
         schema: 'migrate.dlq-discard/1',
@@ -166,6 +165,12 @@ export const dlq: GroupDefinition = {
   summary: 'Look at and settle what needs a person',
   examples: ['migrate dlq list', 'migrate dlq retry 7', 'migrate dlq discard 7 --confirm users'],
   subcommands: [list, show, retry, discard],
+}
+
+/** The alert is over with the last open letter. */
+async function alertsOf({ output }: CommandContext, app: App) {
+  const { openAlerts } = await import('../app/alerts.ts')
+  return openAlerts(app, output.note)
 }
 
 async function open({ loadConfig }: CommandContext): Promise<App> {

@@ -10,6 +10,7 @@ import { init } from './init.ts'
 import { reconcile } from './reconcile.ts'
 import { rollback } from './rollback.ts'
 import { route } from './route.ts'
+import { run } from './run.ts'
 import { status } from './status.ts'
 import { sync } from './sync.ts'
 
@@ -25,6 +26,7 @@ export const COMMANDS: readonly CommandDefinition[] = [
   rollback,
   reconcile,
   dlq,
+  run,
   status,
   config,
   explain,

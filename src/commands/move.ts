@@ -1,10 +1,11 @@
 import type { RunKind } from '../control/journal.ts'
 import type { Gate } from '../cutover/gates.ts'
 import type { Step } from '../cutover/plan.ts'
-import type { StepReport } from '../cutover/run.ts'
 import { MigrateError } from '../errors.ts'
 import { type Colors, mark, table } from '../ui/text.ts'
 import type { CommandContext } from './command.ts'
+import { openLiveArea } from './live.ts'
+import { drawMove, moveLines } from './move-progress.ts'
 
 export interface MoveCommandOptions {
   readonly dryRun?: true
@@ -32,18 +33,14 @@ export async function runMove(context: CommandContext, name: string, kind: RunKi
     )
     return
   }
+  using live = await openLiveArea(output)
+  const { planCutover, planRollback } = await import('../cutover/plan.ts')
+  const plan = kind === 'cutover' ? planCutover(name) : planRollback(name)
+  const events = live === null ? moveLines(output) : drawMove(live, { kind, service: name, plan }, output)
   const result = await moveService(app, name, kind, {
     ...(maxWriteOutage === undefined ? {} : { maxWriteOutage }),
     signal,
-    events: {
-      onStep: (report) => output.progress({ event: 'step', ...report }, stepLine(report, output.colors)),
-      onGates: (gates) => output.progress({ event: 'gates', gates }, `${gates.length} gates looked at`),
-      onRecovered: (earlier, state) =>
-        output.progress(
-          { event: 'recovered', kind: earlier, state },
-          `an interrupted ${earlier} was found and is now ${state}`,
-        ),
-    },
+    events,
   })
   const side = kind === 'cutover' ? name : 'the monolith'
   const plain = app.config.services[name]?.idempotent === false
@@ -65,12 +62,6 @@ export async function runMove(context: CommandContext, name: string, kind: RunKi
       `${ansi.green('✔')} ${kind} of ${name}: ${side} has the write authority (epoch ${result.epoch}); ` +
       (result.finished ? 'an interrupted run was finished' : `writes were stopped for ${result.outageMs} ms`),
   )
-}
-
-function stepLine(report: StepReport, ansi: Colors): string {
-  if (report.state === 'begin') return ''
-  const word = report.step.padEnd(15)
-  return `${mark(report.state === 'end' ? 'ok' : 'failed', word, ansi)} ${String(report.milliseconds).padStart(6)} ms  ${ansi.dim(report.text)}`
 }
 
 function planText(gates: readonly Gate[], steps: readonly Step[], ansi: Colors): string {

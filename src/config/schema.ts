@@ -74,6 +74,37 @@ const service = z.strictObject(
   { error: 'must be a map' },
 )
 
+const WEBHOOK_FORM = 'must be an https URL without a password; http only to this machine'
+const TARGET_FORM = 'must have either webhook or command'
+
+const alert = z
+  .strictObject(
+    {
+      webhook: z
+        .string({ error: WEBHOOK_FORM })
+        .refine(isWebhook, { error: WEBHOOK_FORM })
+        .optional()
+        .describe('POST the alert there as JSON'),
+      secret: z
+        .string({ error: 'must be text' })
+        .min(16, 'must have at least 16 characters')
+        .optional()
+        .describe('signs the webhook: `x-migrate-signature` is the HMAC-SHA256 over `timestamp.body`'),
+      command: z
+        .array(z.string({ error: 'must be text' }), { error: 'must be a list of the program and its arguments' })
+        .min(1, 'must name a program')
+        .optional()
+        .describe('run this program, without a shell, with the alert as JSON on its stdin'),
+    },
+    { error: 'must be a map with webhook or command' },
+  )
+  .transform(({ webhook, secret, command }, context) => {
+    if (webhook !== undefined && command === undefined) return { webhook, secret }
+    if (command !== undefined && webhook === undefined && secret === undefined) return { command }
+    context.addIssue({ code: 'custom', message: TARGET_FORM })
+    return z.NEVER
+  })
+
 /** `migrate.yaml`. Messages read after the path of the key, and never repeat a value: it may be a secret. */
 export const configSchema = z
   .strictObject(
@@ -110,6 +141,10 @@ export const configSchema = z
         )
         .prefault({})
         .describe('the HTTP router in front of the monolith'),
+      alerts: z
+        .array(alert, { error: 'must be a list' })
+        .default([])
+        .describe('who is told when a sync fails or rows differ, without asking'),
       services: z
         .record(name, service, { error: 'must be a map of services' })
         .describe('one entry per service, by its name'),
@@ -138,6 +173,13 @@ function isHttpOrigin(url: string): boolean {
 function milliseconds(time: string): number {
   const units: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000 }
   return Number.parseInt(time, 10) * (units[time.replace(/^\d+/, '')] ?? Number.NaN)
+}
+
+function isWebhook(url: string): boolean {
+  if (!URL.canParse(url)) return false
+  const { protocol, hostname, username, password } = new URL(url)
+  const here = /^(localhost|127(\.\d+){3}|\[::1\])$/.test(hostname)
+  return (protocol === 'https:' || (protocol === 'http:' && here)) && username + password === ''
 }
 
 function address(listen: string): { host: string; port: number } {

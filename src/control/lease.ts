@@ -7,7 +7,10 @@ import type { Database } from '../model/sql.ts'
 export interface Lease extends AsyncDisposable {
   readonly name: string
   readonly epoch: number
-  /** aborted, with TAKEN_OVER as reason, when the lease could not be renewed in time or somebody else has it */
+  /**
+   * aborted, with TAKEN_OVER as reason, when somebody else has the lease or it could not be renewed in time; then the
+   * error of the last renewal is its cause
+   */
   readonly lost: AbortSignal
 }
 
@@ -36,10 +39,10 @@ export async function takeLease(database: Database, options: LeaseOptions): Prom
   for (;;) {
     signal.throwIfAborted()
     const { rows } = await database.query<{ epoch: number }>(
-      `insert into migrate.lease (name, epoch, holder, renewed_at, expires_at)
-       values ($1, 1, $2, clock_timestamp(), clock_timestamp() + $3 * interval '1 second')
+      `insert into migrate.lease (name, epoch, holder, taken_at, renewed_at, expires_at)
+       values ($1, 1, $2, clock_timestamp(), clock_timestamp(), clock_timestamp() + $3 * interval '1 second')
        on conflict (name) do update set epoch = lease.epoch + 1, holder = excluded.holder,
-         renewed_at = excluded.renewed_at, expires_at = excluded.expires_at
+         taken_at = excluded.taken_at, renewed_at = excluded.renewed_at, expires_at = excluded.expires_at
        where lease.expires_at < clock_timestamp() or lease.holder = any($4)
        returning epoch::float8 as epoch`,
       [name, holderName(), seconds, await deadHolders(database, name)],
@@ -52,15 +55,32 @@ export async function takeLease(database: Database, options: LeaseOptions): Prom
     last = holder.renewedAt
     // one renewal while we wait proves that the holder lives
     if (renewals > 0 || performance.now() > deadline) {
-      throw new MigrateError('LOCKED', { what: name, holder: holder.holder, seconds: holder.age.toFixed(1) })
+      const { holder: who, since, age } = holder
+      throw new MigrateError('LOCKED', { what: name, holder: who, since, seconds: age.toFixed(1) })
     }
     await pause(200, signal)
   }
 }
 
+/** Who holds the lease now; null = nobody, so that `takeLease` would get it at once. */
+export async function leaseHolder(database: Database, name: string): Promise<LeaseHolder | null> {
+  const holder = await readHolder(database, name)
+  if (holder === null || holder.over || (await deadHolders(database, name)).length > 0) return null
+  return { holder: holder.holder, since: holder.since }
+}
+
+export interface LeaseHolder {
+  /** host/pid */
+  readonly holder: string
+  /** UTC, to the second */
+  readonly since: string
+}
+
 function keep(database: Database, name: string, epoch: number, seconds: number): Lease {
   const lost = new AbortController()
   let renewed = performance.now()
+  /** why the last renewal failed; null when it did not */
+  let failure: MigrateError | null = null
   const timer = setInterval(() => void renew(), (seconds * 1000) / 3.4)
   // the process may not be scheduled for longer than the lease: judge by our own clock before every use
   const watch = setInterval(() => {
@@ -72,7 +92,7 @@ function keep(database: Database, name: string, epoch: number, seconds: number):
   function lose(): void {
     clearInterval(timer)
     clearInterval(watch)
-    if (!lost.signal.aborted) lost.abort(new MigrateError('TAKEN_OVER', { what: name }))
+    if (!lost.signal.aborted) lost.abort(new MigrateError('TAKEN_OVER', { what: name }, { cause: failure }))
   }
 
   async function renew(): Promise<void> {
@@ -83,11 +103,13 @@ function keep(database: Database, name: string, epoch: number, seconds: number):
          where name = $1 and epoch = $2 and expires_at > clock_timestamp()`,
         [name, epoch, seconds],
       )
+      failure = null
       if (rowCount === 1) renewed = started
       else lose()
     } catch (error) {
       // away for a moment: the watch above ends the lease when this lasts
       if (!(error instanceof MigrateError)) throw error
+      failure = error
     }
   }
 
@@ -107,8 +129,15 @@ function keep(database: Database, name: string, epoch: number, seconds: number):
 }
 
 async function readHolder(database: Database, name: string) {
-  const { rows } = await database.query<{ holder: string; renewedAt: string; age: number }>(
-    `select holder, renewed_at::text as "renewedAt",
+  const { rows } = await database.query<{
+    holder: string
+    since: string
+    renewedAt: string
+    age: number
+    over: boolean
+  }>(
+    `select holder, renewed_at::text as "renewedAt", expires_at < clock_timestamp() as over,
+       to_char(taken_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS "UTC"') as since,
        extract(epoch from clock_timestamp() - renewed_at)::float8 as age
      from migrate.lease where name = $1`,
     [name],

@@ -1,7 +1,8 @@
 import pg from 'pg'
 import type { Database, Sql } from '../../model/sql.ts'
 import { type Login, parseLogin } from './login.ts'
-import { translate } from './translate.ts'
+import { within } from '../../model/within.ts'
+import { isSilence, translate } from './translate.ts'
 
 export interface DatabaseOptions {
   readonly url: string
@@ -52,9 +53,12 @@ export function openDatabase(options: DatabaseOptions): Database {
       await client.query('commit')
       return result
     } catch (error) {
-      await client.query('rollback').catch(() => {
-        broken = true
-      })
+      // whoever is silent would be silent again
+      if (isSilence(error)) broken = true
+      else
+        await client.query('rollback').catch(() => {
+          broken = true
+        })
       throw translate(error, login)
     } finally {
       client.release(broken)
@@ -65,9 +69,16 @@ export function openDatabase(options: DatabaseOptions): Database {
     query,
     transaction,
     listen: (channel, notified) => listen(clientConfig(login, options), channel, notified),
-    [Symbol.asyncDispose]: () => pool.end(),
+    async [Symbol.asyncDispose]() {
+      // a server that hangs does not say goodbye: the end of the process closes what is left
+      await within(pool.end(), CLOSE_MS).catch(() => undefined)
+    },
   }
 }
+
+/** Beyond the limit of a statement, milliseconds; what the network and a busy machine may add. */
+const SILENCE_MS = 5_000
+const CLOSE_MS = 2_000
 
 /** One connection of its own, for sessions with state. The caller ends it. */
 export async function connect(options: DatabaseOptions): Promise<{ client: pg.Client; sql: Sql; login: Login }> {
@@ -84,13 +95,14 @@ export async function connect(options: DatabaseOptions): Promise<{ client: pg.Cl
 }
 
 export function clientConfig(login: Login, options: DatabaseOptions): pg.ClientConfig {
+  const limit = options.statementTimeout ?? 30_000
   const settings = {
     timezone: 'UTC',
     datestyle: 'ISO',
     intervalstyle: 'postgres',
     extra_float_digits: '1',
     bytea_output: 'hex',
-    statement_timeout: String(options.statementTimeout ?? 30_000),
+    statement_timeout: String(limit),
     ...options.settings,
   }
   return {
@@ -101,6 +113,8 @@ export function clientConfig(login: Login, options: DatabaseOptions): pg.ClientC
     ...(login.password === undefined ? {} : { password: login.password }),
     ssl: login.ssl,
     application_name: options.applicationName,
+    // the server ends a statement at its own limit; one that says nothing a while later has gone silent
+    ...(limit > 0 && { query_timeout: limit + SILENCE_MS }),
     connectionTimeoutMillis: 5_000,
     keepAlive: true,
     options: Object.entries(settings)
