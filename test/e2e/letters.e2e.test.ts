@@ -74,6 +74,7 @@ describe('a service that refuses what the monolith has done', () => {
     expect([plan.code, plan.stdout]).toEqual([4, expect.stringContaining('"open dead letters","measured":"1"')])
     const { services } = data(await succeed(moving.shop.cli(['status', 'users']))) as { services: object[] }
     expect(services).toMatchObject([{ deadLetters: 1, unsettled: 0 }])
+    await eventually(alerts, (names) => names.join() === 'leg-exhausted')
 
     // and something that the monolith never said: only a comparison finds it
     await plant(`update users set name = 'Mallory' where id = 45`)
@@ -85,6 +86,7 @@ describe('a service that refuses what the monolith has done', () => {
     await moving.expectSound()
     expect(await issue(['dlq', 'retry', id])).toEqual([4, 'DEAD_LETTER_CLOSED'])
     expect(await list()).toEqual([])
+    await eventually(alerts, (names) => names.length === 0)
   })
 
   test('is closed without a look only when that is said by name', async () => {
@@ -200,6 +202,14 @@ function lastLine({ stdout }: CliRun): string {
 
 async function row(text: string): Promise<any> {
   return (await moving.sides.monolith.query(text)).rows[0]
+}
+
+/** Names of those that are raised and not over. */
+async function alerts(): Promise<string[]> {
+  const { services } = data(await succeed(moving.shop.cli(['status', 'users']))) as {
+    services: { alerts: { name: string }[] }[]
+  }
+  return services.flatMap((service) => service.alerts.map(({ name }) => name))
 }
 
 function defect(content: object): Promise<void> {
