@@ -17,6 +17,7 @@ import { freeSlot, readSlot } from '../stores/postgres/slot.ts'
 import { openWalStream } from '../stores/postgres/wal-stream.ts'
 import { ExtraRows } from '../sync/extra-rows.ts'
 import type { InnerForeignKey } from '../sync/family.ts'
+import { isLeg } from '../sync/queue.ts'
 import type { PipelineControl } from '../sync/ports.ts'
 import { type PipelineEnd, runPipeline } from '../sync/pipeline.ts'
 import { type App, namesOf, storeUrl } from './open.ts'
@@ -124,7 +125,10 @@ export async function sourcePosition(app: App, name: string, direction: Directio
 export function openExtraRows(app: App, name: string): ExtraRows {
   let tables: readonly TableInfo[] | null = null
   let keys: readonly InnerForeignKey[] | null = null
+  // without the middleware nothing tells a leg from another write: in dual-write its gate lets all of them in
+  const { idempotent } = serviceOf(app.config, name)
   return new ExtraRows({
+    isLeg: (transaction) => !idempotent || isLeg(transaction, name),
     async lacking(rows) {
       tables ??= await readTables(app.monolith, name, serviceOf(app.config, name))
       return lackingRows(app.monolith, tables, rows)

@@ -69,6 +69,8 @@ export interface Transaction {
 export const NOTE = {
   /** `<service> <direction> <epoch>`: the transaction is an apply of ours, not somebody's write */
   apply: 'migrate.apply',
+  /** `<service>`: the transaction is a second leg, by `idempotent()` */
+  leg: 'migrate.leg',
   /** `<service> <run> <deadline>`: everything before it belongs to the time before the fence */
   token: 'migrate.token',
   /** `<service> <direction> <run> <epoch>`: apply what follows */

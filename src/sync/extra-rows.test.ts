@@ -16,6 +16,7 @@ const KEYS = [
 ]
 const item = (id: number): RowName => ({ relation: ours, key: [int8(id)] })
 const idsOf = (rows: readonly RowName[]): number[] => rows.map(({ key }) => Number((key[0] as Buffer).readBigInt64BE()))
+const NO_LEG = 999
 const none = (): Set<string> => new Set()
 const at = (position: number): Lsn => asLsn(BigInt(position))
 
@@ -26,6 +27,7 @@ function scene(...monolithHas: number[]) {
   let settled = 0
   let news = 0
   const extra = new ExtraRows({
+    isLeg: ({ xid }) => xid !== NO_LEG,
     lacking: async (rows) => rows.filter((row) => !has.has(idsOf([row])[0] as number)),
     position: async () => at(position++),
     foreignKeys: async () => KEYS,
@@ -71,6 +73,12 @@ test('it goes with what the monolith has made of the same parent, and its own ch
   expect(new Set(idsOf(await extra.dueWith([gone], at(100), none)))).toEqual(new Set([5, 6]))
   // forward has not heard of all that the monolith had done by then: a delete of the row may be among it
   expect(await extra.dueWith([order], at(99), none)).toEqual([])
+})
+
+test('what somebody else has written stays', async () => {
+  const { extra } = scene()
+  await extra.announce([transaction(NO_LEG, [insert(theirs, [int8(5), null])])], keyColumnsOf)
+  expect(extra.isEmpty).toBe(true)
 })
 
 test('the new key of a row that was moved counts, the old one does not', async () => {

@@ -4,9 +4,11 @@ import { isMove } from './converge.ts'
 import { type InnerForeignKey, nameOf, parentsOf } from './family.ts'
 import type { RowName } from './ports.ts'
 
-/** What is asked of the monolith about rows that second legs have made. */
+/** What is asked about rows that second legs have made. */
 export interface ExtraRowsPorts {
-  /** those that the monolith has no row for */
+  /** Is it a second leg? What somebody else writes to the service is for reconcile to find, not to be removed. */
+  isLeg(transaction: Transaction): boolean
+  /** those rows that the monolith does not have */
   lacking(rows: readonly RowName[]): Promise<readonly RowName[]>
   /** a position of the monolith's log behind everything committed so far; the forward stream is sure to pass it */
   position(): Promise<Lsn>
@@ -67,7 +69,8 @@ export class ExtraRows {
 
   /** Reverse: looks which rows these transactions have made that the monolith lacks. */
   async announce(transactions: readonly Transaction[], keyColumns: KeyColumns): Promise<void> {
-    const made = transactions.flatMap((transaction) => madeBy(transaction, keyColumns))
+    const legs = transactions.filter((transaction) => this.#ports.isLeg(transaction))
+    const made = legs.flatMap((transaction) => madeBy(transaction, keyColumns))
     // the monolith comes first: what it lacks now was deleted meanwhile, or was never there
     const lacking = made.length === 0 ? [] : await this.#ports.lacking(made.map(({ name }) => name))
     if (lacking.length === 0) return

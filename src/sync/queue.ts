@@ -21,6 +21,11 @@ export function isOurs(transaction: Transaction, service: string): boolean {
   return transaction.notes.some((note) => note.prefix === NOTE.apply && note.content.split(' ')[0] === service)
 }
 
+/** Is the transaction a second leg that `idempotent()` has carried out in this service? */
+export function isLeg({ notes }: Transaction, service: string): boolean {
+  return notes.some(({ prefix, content }) => prefix === NOTE.leg && content === service)
+}
+
 /** The content of a token of a cutover or rollback of this service, or null. */
 export function tokenOf(transaction: Transaction, service: string): string | null {
   const note = transaction.notes.find((n) => n.prefix === NOTE.token && n.content.split(' ')[0] === service)

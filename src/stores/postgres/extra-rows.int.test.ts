@@ -40,6 +40,7 @@ test('a row that only a leg has made goes once the held changes before it are wr
   await changePipeline(cdc.targetDb, PIPELINE, 1, { hold: true, graceMs: 300 })
   const tables = await tableInfos(cdc.sourceDb, ['i'])
   const extraRows = new ExtraRows({
+    isLeg: () => true,
     lacking: (rows) => lackingRows(cdc.sourceDb, tables, rows),
     position: () => endOfLog(cdc.source),
     foreignKeys: () => Promise.resolve([]),
