@@ -12,6 +12,7 @@ import { MigrateError } from '../errors.ts'
 import type { Lsn } from '../model/lsn.ts'
 import { pause } from '../model/pause.ts'
 import { readAuthority } from '../stores/postgres/fence.ts'
+import { emitFence } from '../stores/postgres/pass-fence.ts'
 import { changePipeline, type PipelineChange } from '../stores/postgres/pipeline-control.ts'
 import { separateSequences } from '../stores/postgres/sequences.ts'
 import { setServiceGate } from '../stores/postgres/service-gate.ts'
@@ -20,6 +21,7 @@ import { legsGate } from './legs-gate.ts'
 import { type App, installControl, namesOf } from './open.ts'
 import { sourcePosition } from './pipeline.ts'
 import { LONGEST_ANSWER } from './settle-legs.ts'
+import { legsSettled } from './legs-settled.ts'
 import { readTables } from './tables.ts'
 
 /** How long entering or leaving may take: a grace, the leases of dead routers, a slow machine. */
@@ -66,6 +68,8 @@ export async function leaveDualWrite(app: App, name: string, signal: AbortSignal
       await legsEnded(app, name, run, version, signal)
       await setServiceGate(app.serviceGate(name), name, run, epoch, 'closed')
       await applied(app, name, await sourcePosition(app, name, 'forward'), signal)
+      const fence = await emitFence(app.service(name), name)
+      await until(name, 'extra rows', signal, () => legsSettled(app, name, fence))
     } catch (error) {
       await changeForward(app, name, run, { graceMs: GRACE })
       await setServiceGate(app.serviceGate(name), name, run, epoch, legsGate(app.config, name))

@@ -7,7 +7,6 @@ import type { Side } from '../model/stage.ts'
 import type { ComparedTable, ReconcilePorts } from '../reconcile/ports.ts'
 import { rangeRowsFor } from '../reconcile/ranges.ts'
 import type { TableInfo } from '../stores/postgres/catalogue.ts'
-import { readCheckpoint } from '../stores/postgres/checkpoint.ts'
 import { openDatabase } from '../stores/postgres/database.ts'
 import { readAuthority } from '../stores/postgres/fence.ts'
 import { keyOrder } from '../stores/postgres/key-order.ts'
@@ -17,6 +16,7 @@ import { tableSide } from '../stores/postgres/range-digest.ts'
 import { comparedColumns } from '../stores/postgres/row-hash.ts'
 import { type App, namesOf, storeUrl } from './open.ts'
 import { sourcePosition } from './pipeline.ts'
+import { legsSettled } from './legs-settled.ts'
 import { readTables } from './tables.ts'
 
 /** What a comparison asks of the real databases. `side` has the authority. */
@@ -47,13 +47,6 @@ export function reconcilePorts(app: App, name: string, side: Side): ReconcilePor
       return progress?.phase === 'streaming' && progress.state === 'apply' ? progress.age : null
     },
   }
-}
-
-async function legsSettled(app: App, name: string, fence: bigint): Promise<boolean> {
-  const names = namesOf(app.config, name)
-  if ((await readCheckpoint(app.service(name), names.forward))?.hold !== true) return true
-  const reverse = await readCheckpoint(app.monolith, names.reverse)
-  return reverse === null || reverse.commitLsn >= fence
 }
 
 /** Databases for comparing, one connection a side. Close them. */

@@ -89,6 +89,8 @@ export class SecondLegs {
   readonly #records: LegRecords
   readonly #streaks: Streaks
   readonly #doubts = new Doubts(DOUBT_MS)
+  /** by service, when a write without a leg was sent last */
+  readonly #legless = new Map<string, number>()
   readonly #counters = { sent: 0, retried: 0, answered: 0, different: 0, skipped: 0, failed: 0, revoked: 0 }
   readonly #running = new Set<Promise<void>>()
 
@@ -124,6 +126,10 @@ export class SecondLegs {
   skipped(service: string, why: string): void {
     this.#counters.skipped++
     this.#log(`${service}: a write has no second leg: ${why}`)
+  }
+
+  without(service: string): void {
+    this.#legless.set(service, this.#options.clock.now())
   }
 
   counters(): LegCounters {
@@ -177,7 +183,10 @@ export class SecondLegs {
   async #judge(leg: DueLeg, end: LegEnd & { kind: 'answered' }, sourceLsn: Lsn | null): Promise<void> {
     const { write, key, status, id, entity } = leg
     const judged = judge({ ...end, id: write.idOf(end) }, { status, id })
-    const doubted = entity !== null && this.#doubts.has(entity, this.#options.clock.now())
+    const now = this.#options.clock.now()
+    // legs have only just begun: the sync may still be on its way with the rows that were written before
+    const begun = now - (this.#legless.get(write.service) ?? Number.NEGATIVE_INFINITY) < DOUBT_MS
+    const doubted = begun || (entity !== null && this.#doubts.has(entity, now))
     const verdict = judged === 'different' && doubted ? 'undecided' : judged
     const progress = { attempts: end.attempts, error: null, sourceLsn, givenUp: true }
     this.#streaks.succeed(kindOf(write))

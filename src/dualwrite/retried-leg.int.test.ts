@@ -201,3 +201,15 @@ test('another status class right after a leg that was not answered is undecided:
   expect(new Set(verdicts)).toEqual(new Set(['different', 'undecided']))
   expect(intents.buried).toMatchObject([{ path: '/users/2' }])
 })
+
+test('so is one right after writes that had no second leg: legs have only just begun', async () => {
+  const { scene, intents, post, ended } = await dualWrite()
+  await scene.set({ stage: 'route', legs: false, authority: { side: 'monolith', epoch: 7 } })
+  await post('/users/1')
+  await scene.set({ stage: 'dual-write', legs: true, authority: { side: 'monolith', epoch: 7 } })
+  scene.users.answer = (_, response) => void response.writeHead(404, APPLIED).end()
+  await post('/users/1')
+  await ended()
+  expect(intents.settled).toMatchObject([{ outcome: { state: 'answered', verdict: 'undecided' } }])
+  expect(intents.buried).toEqual([])
+})

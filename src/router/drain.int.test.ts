@@ -36,7 +36,7 @@ test('what is under way is finished, held writes and legs too', async () => {
   await using scene = await Scene.open()
   const legs: (() => void)[] = []
   const answered = (): Promise<void> => new Promise((resolve) => legs.push(resolve))
-  const secondLeg = { open: () => Promise.resolve({ answered }), skipped: () => undefined }
+  const secondLeg = { open: () => Promise.resolve({ answered }), skipped: () => undefined, without: () => undefined }
   const { address, close, counters } = await scene.router({ secondLeg })
   await scene.set({ stage: 'dual-write', legs: true })
   const answers: (() => void)[] = []

@@ -9,6 +9,8 @@ export interface SecondLeg {
   open(write: LegWrite): Promise<OpenLeg | null>
   /** Counts a write that can have no leg. */
   skipped(service: string, why: string): void
+  /** A write of a service that has no second legs now: the service hears of it by the sync only. */
+  without(service: string): void
 }
 
 export interface LegWrite {

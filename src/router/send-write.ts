@@ -39,6 +39,7 @@ export function letGo(context: RouterContext, write: OutgoingWrite, match: Match
     return
   }
   if (target.leg) context.secondLeg.skipped(service, halted ? 'ID_NOT_KEPT has halted its route' : 'body too large')
+  else context.secondLeg.without(service)
   sendToMonolith(context, write, match, null)
 }
 

@@ -125,7 +125,7 @@ export class Scene {
       monolith: this.monolith.url,
       services: [{ name: 'users', http: this.users.url, routes }],
       control: this.control.connect(),
-      secondLeg: { open: () => Promise.resolve(null), skipped: () => undefined },
+      secondLeg: { open: () => Promise.resolve(null), skipped: () => undefined, without: () => undefined },
       instance: `router-${this.#routers.length + 1}`,
       ...options,
       limits: { drainIdleMs: 50, pollMs: 200, ...options.limits },
