@@ -7,7 +7,7 @@ import type { Database } from '../model/sql.ts'
 export interface Lease extends AsyncDisposable {
   readonly name: string
   readonly epoch: number
-  /** aborted, with TAKEN_OVER as reason, when the lease could not be renewed in time or somebody else has it */
+  /** aborted when it is not held any more: TAKEN_OVER, or LEASE_LOST when the control database did not answer */
   readonly lost: AbortSignal
 }
 
@@ -22,6 +22,8 @@ export interface LeaseOptions {
 
 /** How often the holder looks whether its lease is about to run out, milliseconds. */
 const WATCH = 250
+/** No answer for so long means that the control database is away, milliseconds. */
+const SILENCE = 2_000
 
 /**
  * Takes the lease, waiting for a dead holder's to run out. Throws LOCKED (exit 5) when its holder lives.
@@ -60,31 +62,40 @@ export async function takeLease(database: Database, options: LeaseOptions): Prom
 
 function keep(database: Database, name: string, epoch: number, seconds: number): Lease {
   const lost = new AbortController()
+  const takenOver = new MigrateError('TAKEN_OVER', { what: name })
   let renewed = performance.now()
+  /** since when the control database has not answered */
+  let unanswered: number | null = null
   const timer = setInterval(() => void renew(), (seconds * 1000) / 3.4)
   // the process may not be scheduled for longer than the lease: judge by our own clock before every use
   const watch = setInterval(() => {
-    if (performance.now() - renewed > seconds * 1000 - 2 * WATCH) lose()
+    const now = performance.now()
+    if (now - renewed <= seconds * 1000 - 2 * WATCH) return
+    // a process that was stopped has not asked in the meantime: then it is somebody else's by now
+    const silent = unanswered !== null && now - unanswered > SILENCE
+    lose(silent ? new MigrateError('LEASE_LOST', { what: name, seconds }) : takenOver)
   }, WATCH)
   timer.unref()
   watch.unref()
 
-  function lose(): void {
+  function lose(reason: MigrateError): void {
     clearInterval(timer)
     clearInterval(watch)
-    if (!lost.signal.aborted) lost.abort(new MigrateError('TAKEN_OVER', { what: name }))
+    if (!lost.signal.aborted) lost.abort(reason)
   }
 
   async function renew(): Promise<void> {
     const started = performance.now()
+    unanswered ??= started
     try {
       const { rowCount } = await database.query(
         `update migrate.lease set renewed_at = clock_timestamp(), expires_at = clock_timestamp() + $3 * interval '1 second'
          where name = $1 and epoch = $2 and expires_at > clock_timestamp()`,
         [name, epoch, seconds],
       )
+      unanswered = null
       if (rowCount === 1) renewed = started
-      else lose()
+      else lose(takenOver)
     } catch (error) {
       // away for a moment: the watch above ends the lease when this lasts
       if (!(error instanceof MigrateError)) throw error

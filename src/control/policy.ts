@@ -1,6 +1,6 @@
 import { MigrateError } from '../errors.ts'
 import { asLsn } from '../model/lsn.ts'
-import type { PolicySet, ServicePolicy } from '../model/policy.ts'
+import type { PolicySet, ServicePolicy, WriteAuthority } from '../model/policy.ts'
 import type { Database, Sql } from '../model/sql.ts'
 import { isStage } from '../model/stage.ts'
 import type { RouterControl, RouterReport } from '../router/control.ts'
@@ -14,6 +14,7 @@ export function routerControl(control: Database, monolith: Database): RouterCont
   })
   return {
     readPolicy: () => readPolicy(control, monolith),
+    readAuthority: control === monolith ? null : () => readAuthorities(monolith),
     onChange: (changed) => listeners.add(changed),
     report: (report) => writeReport(control, report),
     position: async () => {
@@ -30,7 +31,7 @@ interface ControlRow {
   readonly percent: number
   readonly legs: boolean
   readonly holdRun: number | null
-  readonly holdOver: boolean
+  readonly holdLeftMs: number | null
   readonly version: number
   readonly applied: string | null
   readonly laggards: number
@@ -41,11 +42,12 @@ interface AuthorityRow {
   readonly epoch: number
   readonly state: 'monolith' | 'service'
   readonly fence: 'open' | 'closed' | 'expired'
+  readonly fenceRun: number
 }
 
 const CONTROL = `
   select s.service, s.stage, s.percent::float8 as percent, s.legs, s.hold_run::float8 as "holdRun",
-    coalesce(s.hold_until < clock_timestamp(), true) as "holdOver", s.version::float8 as version,
+    extract(epoch from s.hold_until - clock_timestamp())::float8 * 1000 as "holdLeftMs", s.version::float8 as version,
     (select (p.applied - '0/0')::text from migrate.progress p
       where p.service = s.service and p.direction = 'forward') as applied,
     (select count(*)::int from migrate.router r
@@ -53,13 +55,16 @@ const CONTROL = `
         and r.version < (select max(version) from migrate.service)) as laggards
   from migrate.service s`
 
+// The fence is judged by the time before the snapshot: one that was over by then has no switch that this snapshot lacks.
 const AUTHORITY = `
-  select service, epoch::float8 as epoch, state,
-    case when v = 0 then 'open' when v < 9223372036854775807 and v <= migrate.now_us() then 'expired'
+  select service, epoch::float8 as epoch, state, run::float8 as "fenceRun",
+    case when v = 0 then 'open'
+      when v < 9223372036854775807 and v <= extract(epoch from statement_timestamp()) * 1000000 then 'expired'
       else 'closed' end as fence
-  from (select *, migrate.fence_value(service) as v from migrate.authority) a`
+  from (select a.*, f.run, migrate.fence_value(service) as v from migrate.authority a join migrate.fence f using (service)) a`
 
 async function readPolicy(control: Database, monolith: Database): Promise<PolicySet> {
+  // two databases: the authority last, so that it is never older than the stage that it is compared with
   const [rows, authority] =
     control === monolith ? await readTogether(control) : [await readRows(control), await readAuthority(monolith)]
   const services = new Map<string, ServicePolicy>()
@@ -72,6 +77,10 @@ async function readPolicy(control: Database, monolith: Database): Promise<Policy
     services,
     laggards: rows[0]?.laggards ?? 0,
   }
+}
+
+async function readAuthorities(monolith: Sql): Promise<ReadonlyMap<string, WriteAuthority>> {
+  return new Map((await readAuthority(monolith)).map((row) => [row.service, toAuthority(row)]))
 }
 
 async function readTogether(sql: Sql): Promise<[ControlRow[], AuthorityRow[]]> {
@@ -97,12 +106,15 @@ function toPolicy(row: ControlRow, who: AuthorityRow): ServicePolicy {
     stage: row.stage,
     percent: row.percent,
     version: row.version,
-    authority: { side: who.state, epoch: who.epoch },
-    fence: who.fence,
-    hold: row.holdRun === null ? null : { run: row.holdRun, over: row.holdOver },
+    ...toAuthority(who),
+    hold: row.holdRun === null ? null : { run: row.holdRun, leftMs: row.holdLeftMs ?? 0 },
     legs: row.legs,
     applied: row.applied === null ? null : asLsn(BigInt(row.applied)),
   }
+}
+
+function toAuthority({ state, epoch, fence, fenceRun }: AuthorityRow): WriteAuthority {
+  return { authority: { side: state, epoch }, fence, fenceRun }
 }
 
 async function writeReport(sql: Sql, report: RouterReport): Promise<void> {

@@ -1,8 +1,7 @@
-import { MigrateError } from '../errors.ts'
 import { GATE_WAIT, GRACE, LEGS_ENDED, ROUTERS_IDLE, SWITCH_RESERVE } from './limits.ts'
 import { type CutoverStep, planCutover } from './plan.ts'
 import type { RowKey } from './ports.ts'
-import { type Actions, routersIdle, routersObey, type RunContext, runSteps, waitFor } from './run.ts'
+import { type Actions, routersIdle, routersObey, type RunContext, runSteps, stepTimeout, waitFor } from './run.ts'
 import { verifyAll, verifyTouched } from './verify.ts'
 
 /** Runs a cutover from its first step. On an error the caller decides by the authority row (see recover.ts). */
@@ -62,7 +61,7 @@ function cutoverActions(context: RunContext): Actions<CutoverStep> {
     async fence() {
       // a hold that is over lets writes through: they would meet the fence
       if (performance.now() > holdEnds - GATE_WAIT) {
-        throw new MigrateError('STEP_TIMEOUT', { action: 'cutover', service, step: 'hold', milliseconds: LEGS_ENDED })
+        throw stepTimeout(context, 'hold', LEGS_ENDED)
       }
       fence = await ports.takeFence(run, maxWriteOutage)
       // later than the server's by the answer's way back; the server decides in the end

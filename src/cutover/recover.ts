@@ -1,3 +1,4 @@
+import { asMigrateError, MigrateError } from '../errors.ts'
 import { retry } from '../retry.ts'
 import { finishCutover, runCutover, undoCutover } from './cutover.ts'
 import { finishRollback, runRollback, undoRollback } from './rollback.ts'
@@ -23,10 +24,15 @@ export async function runToEnd(context: RunContext): Promise<Outcome> {
 /**
  * Ends a run that stopped somewhere, its own process's or a dead one's. The authority row alone says whether its
  * switch has happened: then the tail is finished, else everything is put back. Tried again while a database is away;
- * not interrupted by the run's signal, which may be why it is here.
+ * not interrupted by the run's signal, which may be why it is here. Throws MOVE_UNSETTLED when it stays away.
  */
 export function settleRun(context: RunContext, error: unknown): Promise<Outcome> {
-  return retry(() => settleOnce(context, error), { signal: new AbortController().signal, tries: TRIES })
+  const settled = retry(() => settleOnce(context, error), { signal: new AbortController().signal, tries: TRIES })
+  return settled.catch((cause: unknown) => {
+    const { retry: directive, message } = asMigrateError(cause)
+    if (directive !== 'timed') throw cause
+    throw new MigrateError('MOVE_UNSETTLED', { action: context.kind, service: context.service, reason: message }, { cause })
+  })
 }
 
 async function settleOnce(context: RunContext, error: unknown): Promise<Outcome> {

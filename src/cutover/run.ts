@@ -1,7 +1,7 @@
 import { asMigrateError, MigrateError } from '../errors.ts'
 import { pause } from '../model/pause.ts'
 import { ROUTERS_OBEY } from './limits.ts'
-import type { Journal, MovePorts } from './ports.ts'
+import type { Journal, MovePorts, RouterReading } from './ports.ts'
 import type { Step } from './plan.ts'
 
 /** What the steps of one run share. */
@@ -70,27 +70,48 @@ export async function waitFor<T>(
   step: string,
   milliseconds: number,
   check: () => Promise<T | null>,
-  every = 10,
+  { every = 10, missing = () => '' }: { every?: number; missing?: () => string } = {},
 ): Promise<T> {
   const started = performance.now()
   for (;;) {
     const found = await check()
     if (found !== null) return found
     if (performance.now() - started > milliseconds) {
-      const { service, kind } = context
-      throw new MigrateError('STEP_TIMEOUT', { action: kind, service, step, milliseconds: Math.round(milliseconds) })
+      const text = missing()
+      throw stepTimeout(context, step, milliseconds, text === '' ? '' : ` (waiting for ${text})`)
     }
     await pause(every, context.signal)
   }
 }
 
+export function stepTimeout(
+  { service, kind }: RunContext,
+  step: string,
+  milliseconds: number,
+  waiting = '',
+): MigrateError {
+  return new MigrateError('STEP_TIMEOUT', {
+    ...{ action: kind, service, step, waiting },
+    milliseconds: Math.round(milliseconds),
+  })
+}
+
 /** Every live router obeys this version and has nothing of the service under way. */
 export async function routersIdle(context: RunContext, step: string, version: number, milliseconds: number) {
-  return waitFor(context, step, milliseconds, async () => {
+  let busy: readonly RouterReading[] = []
+  const idle = async () => {
     const routers = await context.ports.routers()
-    const busy = routers.filter((router) => router.version < version || router.writes + router.legs > 0)
+    busy = routers.filter((router) => router.version < version || router.writes + router.legs > 0)
     return busy.length === 0 ? { routers: routers.length } : null
+  }
+  return waitFor(context, step, milliseconds, idle, {
+    missing: () => busy.map((router) => routerText(router, version)).join(', '),
   })
+}
+
+function routerText({ instance, age, version: at, writes, legs }: RouterReading, version: number): string {
+  if (at >= version) return `router ${instance}: ${writes} writes and ${legs} legs under way`
+  return `router ${instance}: at version ${at} of ${version}, heard of ${age.toFixed(1)} s ago`
 }
 
 /**

@@ -63,7 +63,7 @@ async function caughtUp(context: RunContext, direction: Direction): Promise<void
   const mark = `verify-${performance.now()}`
   const token = await ports.emitToken(direction === 'forward' ? 'monolith' : 'service', run, mark)
   const seen = async () => ((await ports.tokenSeen(direction)) === token ? true : null)
-  await waitFor(context, 'verify-all', CATCH_UP, seen, 25)
+  await waitFor(context, 'verify-all', CATCH_UP, seen, { every: 25 })
 }
 
 function drift(context: RunContext, rows: readonly RowKey[]): MigrateError {

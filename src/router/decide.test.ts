@@ -12,6 +12,7 @@ const POLICY: ServicePolicy = {
   version: 1,
   authority: { side: 'monolith', epoch: 1 },
   fence: 'open',
+  fenceRun: 0,
   hold: null,
   legs: false,
   applied: asLsn(100n),

@@ -1,5 +1,6 @@
 import pg from 'pg'
 import type { Database, Sql } from '../../model/sql.ts'
+import { within } from '../../model/within.ts'
 import { type Login, parseLogin } from './login.ts'
 import { translate } from './translate.ts'
 
@@ -12,6 +13,8 @@ export interface DatabaseOptions {
   readonly connections?: number
   /** statement_timeout of every statement, milliseconds; default 30 s */
   readonly statementTimeout?: number
+  /** give a statement up, and its connection, when no answer has come for so long; default statementTimeout + 5 s */
+  readonly answerTimeout?: number
   /** further settings of every session */
   readonly settings?: Readonly<Record<string, string>>
 }
@@ -25,12 +28,17 @@ export function openDatabase(options: DatabaseOptions): Database {
       ...options,
       settings: { idle_in_transaction_session_timeout: '5s', ...options.settings },
     }),
+    // a server that is stopped, or behind a network that swallows, obeys no statement_timeout
+    query_timeout: options.answerTimeout ?? (options.statementTimeout ?? 30_000) + 5_000,
     max: options.connections ?? 4,
     idleTimeoutMillis: 10_000,
     allowExitOnIdle: true,
   })
   // a lost idle connection is replaced by the pool; whoever needs it next gets the error
   pool.on('error', () => undefined)
+  const clients = new Set<pg.PoolClient>()
+  pool.on('connect', (client) => clients.add(client))
+  pool.on('remove', (client) => clients.delete(client))
 
   async function query<R>(text: string, values: readonly unknown[] = []) {
     try {
@@ -51,11 +59,16 @@ export function openDatabase(options: DatabaseOptions): Database {
       const result = await run(sqlOf(client, login))
       await client.query('commit')
       return result
-    } catch (error) {
-      await client.query('rollback').catch(() => {
-        broken = true
-      })
-      throw translate(error, login)
+    } catch (thrown) {
+      const error = translate(thrown, login)
+      // without its connection a transaction is rolled back by itself; one that hangs would let us wait once more
+      broken = error.code === 'DATABASE_UNREACHABLE'
+      if (!broken) {
+        await client.query('rollback').catch(() => {
+          broken = true
+        })
+      }
+      throw error
     } finally {
       client.release(broken)
     }
@@ -65,8 +78,21 @@ export function openDatabase(options: DatabaseOptions): Database {
     query,
     transaction,
     listen: (channel, notified) => listen(clientConfig(login, options), channel, notified),
-    [Symbol.asyncDispose]: () => pool.end(),
+    async [Symbol.asyncDispose]() {
+      const ended = pool.end()
+      await within(ended, GOODBYE_MS).catch(() => {
+        for (const client of clients) cut(client)
+      })
+    },
   }
+}
+
+/** A server that does not answer is not waited for at the end, milliseconds. */
+const GOODBYE_MS = 1_000
+
+function cut(client: pg.ClientBase): void {
+  // not in the driver's types
+  ;(client as unknown as { connection: { stream: { destroy(): void } } }).connection.stream.destroy()
 }
 
 /** One connection of its own, for sessions with state. The caller ends it. */
@@ -161,8 +187,9 @@ function listen(config: pg.ClientConfig, channel: string, notified: (payload: st
     async [Symbol.asyncDispose]() {
       stopped = true
       clearTimeout(timer)
-      await starting
-      await client?.end().catch(() => undefined)
+      const last = client
+      const ended = starting.then(() => client?.end())
+      await within(ended, GOODBYE_MS).catch(() => last && cut(last))
     },
   }
 }

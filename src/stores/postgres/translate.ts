@@ -42,6 +42,6 @@ function isUnavailable(code: string, message: string): boolean {
   return (
     NETWORK.test(code) ||
     /^(08|57P|53)/.test(code) ||
-    /^(Connection terminated|timeout exceeded|Client has encountered)/i.test(message)
+    /^(Connection terminated|timeout exceeded|Client has encountered|Query read timeout)/i.test(message)
   )
 }
