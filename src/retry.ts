@@ -8,6 +8,8 @@ export interface RetryOptions {
   readonly slowest?: number
   /** tries in all; default without end */
   readonly tries?: number
+  /** milliseconds after which no further try begins; default without end */
+  readonly giveUpAfter?: number
   readonly onRetry?: (error: Error, attempt: number) => void
 }
 
@@ -17,6 +19,7 @@ export function retry<T>(run: () => Promise<T>, options: RetryOptions): Promise<
     retries: options.tries === undefined ? Number.POSITIVE_INFINITY : options.tries - 1,
     minTimeout: options.first ?? 200,
     maxTimeout: options.slowest ?? 5_000,
+    maxRetryTime: options.giveUpAfter ?? Number.POSITIVE_INFINITY,
     randomize: true,
     signal: options.signal,
     shouldRetry: ({ error }) => !options.signal.aborted && asMigrateError(error).retry === 'timed',

@@ -118,7 +118,13 @@ async function until(service: string, step: string, signal: AbortSignal, done: (
   const started = performance.now()
   while (!(await done())) {
     if (performance.now() - started > PATIENCE) {
-      throw new MigrateError('STEP_TIMEOUT', { action: 'dual-write --off', service, step, milliseconds: PATIENCE, waiting: '' })
+      throw new MigrateError('STEP_TIMEOUT', {
+        action: 'dual-write --off',
+        service,
+        step,
+        milliseconds: PATIENCE,
+        waiting: '',
+      })
     }
     await pause(50, signal)
   }

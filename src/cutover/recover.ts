@@ -8,8 +8,8 @@ export type Outcome =
   | { readonly state: 'done'; readonly steps: readonly StepReport[] }
   | { readonly state: 'aborted'; readonly error: unknown }
 
-/** A server that restarts is back by then; what is left after that is for the next run. */
-const TRIES = 7
+/** A server that restarts is back by then; what is left after that is for the next run. Milliseconds. */
+const INSIST = 15_000
 
 /** Runs to the end, or puts everything back: after it there is exactly one writer. */
 export async function runToEnd(context: RunContext): Promise<Outcome> {
@@ -27,11 +27,15 @@ export async function runToEnd(context: RunContext): Promise<Outcome> {
  * not interrupted by the run's signal, which may be why it is here. Throws MOVE_UNSETTLED when it stays away.
  */
 export function settleRun(context: RunContext, error: unknown): Promise<Outcome> {
-  const settled = retry(() => settleOnce(context, error), { signal: new AbortController().signal, tries: TRIES })
+  const settled = retry(() => settleOnce(context, error), { signal: new AbortController().signal, giveUpAfter: INSIST })
   return settled.catch((cause: unknown) => {
     const { retry: directive, message } = asMigrateError(cause)
     if (directive !== 'timed') throw cause
-    throw new MigrateError('MOVE_UNSETTLED', { action: context.kind, service: context.service, reason: message }, { cause })
+    throw new MigrateError(
+      'MOVE_UNSETTLED',
+      { action: context.kind, service: context.service, reason: message },
+      { cause },
+    )
   })
 }
 

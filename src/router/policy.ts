@@ -131,7 +131,11 @@ export class PolicyFeed {
     try {
       if (last === null || control.readAuthority === null) return
       const startedAt = clock.now()
-      const reading = withAuthority(last, await this.#inTime(control.readAuthority(), startedAt), startedAt - this.#leftAt)
+      const reading = withAuthority(
+        last,
+        await this.#inTime(control.readAuthority(), startedAt),
+        startedAt - this.#leftAt,
+      )
       if (faultOf(reading, last) !== null) return
       for (const { service, authority } of reading.services.values()) {
         const before = last.services.get(service) as ServicePolicy

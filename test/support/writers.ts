@@ -35,6 +35,8 @@ export class Ledger {
   slowestIdle = 0
   /** times of acknowledged direct writes */
   readonly directAt: number[] = []
+  /** times of acknowledged writes through a router */
+  readonly routedAt: number[] = []
 
   of(user: number): Tally {
     let tally = this.points.get(user)
@@ -52,7 +54,7 @@ export class Ledger {
 }
 
 export interface WritersOptions {
-  readonly router: () => string
+  readonly router: (user: number) => string
   readonly monolith: string
   /** milliseconds between two writes of one writer */
   readonly pace?: number
@@ -93,8 +95,10 @@ export class Writers {
   async #routed(user: number, n: number): Promise<void> {
     const tally = this.ledger.of(user)
     const status = await this.#send(user, 'POST', `/users/${user}/points`, { add: 1 })
-    if (status === 200) tally.acknowledged++
-    else if (status === null) tally.unknown++
+    if (status === 200) {
+      tally.acknowledged++
+      this.ledger.routedAt.push(performance.now())
+    } else if (status === null) tally.unknown++
     else if (status < 500) tally.refused++
     else tally.failed++
     if (n % 7 === 3) await this.#language(user)
@@ -117,7 +121,7 @@ export class Writers {
 
   async #send(user: number, method: string, path: string, body: object): Promise<number | null> {
     try {
-      const response = await fetch(`${this.#options.router()}${path}`, {
+      const response = await fetch(`${this.#options.router(user)}${path}`, {
         method,
         headers: { 'content-type': 'application/json', 'x-user-id': String(user) },
         body: JSON.stringify(body),
