@@ -3,6 +3,7 @@ import { asLsn } from '../model/lsn.ts'
 import type { PolicySet, ServicePolicy, WriteAuthority } from '../model/policy.ts'
 import type { Database, Sql } from '../model/sql.ts'
 import { isStage } from '../model/stage.ts'
+import { ROUTER_SILENCE } from '../cutover/limits.ts'
 import type { RouterControl, RouterReport } from '../router/control.ts'
 import { POLICY_CHANNEL } from './services.ts'
 
@@ -45,13 +46,15 @@ interface AuthorityRow {
   readonly fenceRun: number
 }
 
+// A router that is silent for longer has died, or is cut off: one that still runs serves old reads then, however long
+// the others wait, and its writes meet the gate.
 const CONTROL = `
   select s.service, s.stage, s.percent::float8 as percent, s.legs, s.hold_run::float8 as "holdRun",
     extract(epoch from s.hold_until - clock_timestamp())::float8 * 1000 as "holdLeftMs", s.version::float8 as version,
     (select (p.applied - '0/0')::text from migrate.progress p
       where p.service = s.service and p.direction = 'forward') as applied,
     (select count(*)::int from migrate.router r
-      where r.expires_at > clock_timestamp()
+      where r.seen_at > clock_timestamp() - ${ROUTER_SILENCE} * interval '1 second'
         and r.version < (select max(version) from migrate.service)) as laggards
   from migrate.service s`
 

@@ -1,6 +1,6 @@
 import { asMigrateError, MigrateError } from '../errors.ts'
 import { pause } from '../model/pause.ts'
-import { ROUTERS_OBEY } from './limits.ts'
+import { ROUTER_SILENCE, ROUTERS_OBEY } from './limits.ts'
 import type { Journal, MovePorts, RouterReading } from './ports.ts'
 import type { Step } from './plan.ts'
 
@@ -115,16 +115,18 @@ function routerText({ instance, age, version: at, writes, legs }: RouterReading,
 }
 
 /**
- * Every live router obeys this version. Used after the switch, where nothing interrupts a run any more and nothing can
- * be put back: a router that never says so is named in the report; the others let no write go before it has.
+ * Every router that was heard of a moment ago obeys this version. Used after the switch, where nothing interrupts a run
+ * any more and nothing can be put back: a router that does not say so is named in the report.
  */
 export async function routersObey(context: RunContext, version: number) {
   const started = performance.now()
   for (;;) {
     const routers = await context.ports.routers()
-    const behind = routers.filter((router) => router.version < version).map((router) => router.instance)
-    if (behind.length === 0) return { routers: routers.length }
-    if (performance.now() - started > ROUTERS_OBEY) return { routers: routers.length, behind }
+    const lagging = routers.filter((router) => router.version < version)
+    const behind = lagging.length === 0 ? {} : { behind: lagging.map((router) => router.instance) }
+    // the others let writes go without those that are silent
+    const done = lagging.every((router) => router.age > ROUTER_SILENCE)
+    if (done || performance.now() - started > ROUTERS_OBEY) return { routers: routers.length, ...behind }
     await pause(10, new AbortController().signal)
   }
 }

@@ -30,6 +30,6 @@ export interface ServicePolicy extends WriteAuthority {
 export interface PolicySet {
   readonly version: number
   readonly services: ReadonlyMap<string, ServicePolicy>
-  /** live router instances that have not yet acknowledged this version */
+  /** router instances that were heard of a moment ago and have not yet acknowledged this version */
   readonly laggards: number
 }

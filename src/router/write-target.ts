@@ -8,8 +8,8 @@ export type WriteTarget =
   | { readonly to: 'hold'; readonly why: 'hold' | 'fence' | 'between' | 'laggards' | 'slept' }
 
 /**
- * Decides where a write goes. `settled` = since the authority got this epoch, every live router was seen to obey the
- * stage that goes with it; before that, another router could still read from the side that lacks this write.
+ * Decides where a write goes. `settled` = since the authority got this epoch, every router that was heard of was seen to
+ * obey the stage that goes with it; before that, another router could still read from the side that lacks this write.
  */
 export function writeTarget(policy: ServicePolicy, settled: boolean): WriteTarget {
   const { authority, stage } = policy

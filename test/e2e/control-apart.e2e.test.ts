@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { freezeServer } from '../support/apart-shop.ts'
 import { freezeAt } from '../support/frozen.ts'
 import { FULL } from '../support/full.ts'
-import { type MovingApart, startMovingApart, succeed } from '../support/moving-shop.ts'
+import { type MovingApart, startMovingApart } from '../support/moving-shop.ts'
 import { eventually } from '../support/two-sides.ts'
 import { write } from '../support/writers.ts'
 
@@ -27,7 +27,7 @@ describe.each(FULL ? (['sync', 'route', 'dual-write', 'live'] as const) : (['dua
     test.each(FULL ? WAYS : WAYS.slice(0, 1))(
       'without the control database (%s) writes go on, and so does everything when it is back',
       async (way) => {
-        await reach(stage)
+        await moving.reach(stage)
         const { ledger } = moving.writers
         const failures = ledger.failures.length
         const back = await takeAway(way)
@@ -74,7 +74,7 @@ const CASES = PLACES.flatMap((row) => WAYS.map((way) => ({ ...row, way }))).filt
 describe('in a move', () => {
   test.each(CASES)('at $place, the control database $way: one writer, and it ends by itself', async (row) => {
     const kind = row.place.startsWith('cutover') ? 'cutover' : 'rollback'
-    await reach(kind === 'cutover' ? 'dual-write' : 'live')
+    await moving.reach(kind === 'cutover' ? 'dual-write' : 'live')
     const frozen = await freezeAt(moving.shop, kind, row.place.slice(kind.length + 1))
     const back = await takeAway(row.way)
     const since = performance.now()
@@ -93,25 +93,6 @@ describe('in a move', () => {
     await moving.expectSound()
   })
 })
-
-const STAGES = ['sync', 'route', 'dual-write', 'live'] as const
-
-/** One stage after the other, forwards or back. */
-async function reach(stage: (typeof STAGES)[number]): Promise<void> {
-  for (;;) {
-    const now = (await moving.standing()).stage
-    if (now === stage) return
-    const on = STAGES.findIndex((each) => each === now) < STAGES.indexOf(stage)
-    await succeed(moving.shop.cli(on ? FORWARD[now as keyof typeof FORWARD] : BACK[now as keyof typeof BACK]))
-  }
-}
-
-const FORWARD = {
-  sync: ['route', 'set', 'users', '--percent', '25'],
-  route: ['dual-write', 'users'],
-  'dual-write': ['cutover', 'users'],
-}
-const BACK = { live: ['rollback', 'users'], 'dual-write': ['dual-write', 'users', '--off'] }
 
 async function takeAway(way: Way): Promise<() => Promise<void>> {
   const { controlServer } = moving.shop

@@ -19,6 +19,8 @@ export interface ApartShop extends Shop {
 
 export type RouterApart = RunningProcess & {
   readonly url: string
+  /** its name in the control database */
+  readonly instance: string
   readonly ways: { readonly control: TcpProxy; readonly monolith: TcpProxy }
 }
 
@@ -68,8 +70,9 @@ const FOLLOWING = /"event":"following","direction":"forward"/
 
 async function startRouter(startCli: Shop['startCli'], env: NodeJS.ProcessEnv) {
   const args = ['route', 'serve', '--listen', `127.0.0.1:${await freePort()}`]
-  const running = await startCli(args, env, /"event":"listening","url":"(http[^"]+)"/)
-  return Object.assign(running, { url: running.ready?.[1] ?? '' })
+  const running = await startCli(args, env, /"event":"listening","url":"(http[^"]+)","instance":"([^"]+)"/)
+  const [, url = '', instance = ''] = running.ready ?? []
+  return Object.assign(running, { url, instance })
 }
 
 async function createControl(server: PostgresServer): Promise<string> {

@@ -100,6 +100,17 @@ export class MovingShop {
     return eventually(look, ({ runs }) => runs === 0, milliseconds)
   }
 
+  /** One stage after the other, forwards or back. */
+  async reach(stage: keyof typeof WAYS): Promise<void> {
+    const stages = Object.keys(WAYS)
+    for (;;) {
+      const { stage: now } = await this.standing()
+      if (now === stage) return
+      const on = stages.indexOf(now) < stages.indexOf(stage)
+      await succeed(this.shop.cli(WAYS[now as keyof typeof WAYS][on ? 'on' : 'back']))
+    }
+  }
+
   /** Moves it there, if it is not, by a run that nothing disturbs. */
   async ensure(stage: 'live' | 'dual-write'): Promise<void> {
     if ((await this.standing()).stage === stage) return
@@ -131,6 +142,14 @@ export class MovingShop {
     const right = { lost: 0, doubled: 0 }
     expect(verdicts, JSON.stringify(ledger.failures.slice(-5))).toEqual([right, right])
   }
+}
+
+/** From `sync` no command leads back. */
+const WAYS = {
+  sync: { on: ['route', 'set', 'users', '--percent', '25'], back: [] },
+  route: { on: ['dual-write', 'users'], back: [] },
+  'dual-write': { on: ['cutover', 'users'], back: ['dual-write', 'users', '--off'] },
+  live: { on: [], back: ['rollback', 'users'] },
 }
 
 /** Starts everything and takes the users into dual-write. */
