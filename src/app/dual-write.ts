@@ -11,10 +11,12 @@ import type { Lsn } from '../model/lsn.ts'
 import { pause } from '../model/pause.ts'
 import { readAuthority } from '../stores/postgres/fence.ts'
 import { changePipeline, type PipelineChange } from '../stores/postgres/pipeline-control.ts'
+import { separateSequences } from '../stores/postgres/sequences.ts'
 import { setServiceGate } from '../stores/postgres/service-gate.ts'
 import { settleInterrupted } from './interrupted.ts'
 import { type App, installControl, namesOf } from './open.ts'
 import { sourcePosition } from './pipeline.ts'
+import { readTables } from './tables.ts'
 
 /** How long entering or leaving may take: a grace, the leases of dead routers, a slow machine. */
 const PATIENCE = 20_000
@@ -32,6 +34,8 @@ export async function enterDualWrite(app: App, name: string, signal: AbortSignal
     if (stage !== 'route' && stage !== 'dual-write') throw illegal(name, stage, 'dual-write')
     await requireWorker(app, name, signal)
     await changeForward(app, name, run, { hold: true, graceMs: GRACE })
+    const tables = await readTables(app.monolith, name, serviceOf(app.config, name))
+    await separateSequences(app.monolith, app.service(name), tables)
     const { epoch } = await readAuthority(app.monolith, name)
     await setServiceGate(app.serviceGate(name), name, run, epoch, 'legs')
     const audit = { who: holderName(), action: 'dual-write' }

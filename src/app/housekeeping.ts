@@ -27,6 +27,9 @@ async function sweep(app: App, service: string): Promise<void> {
   await app
     .service(service)
     .query(`delete from migrate.seen where service = $1 and at < now() - interval '25 hours'`, [service])
+  await app
+    .service(service)
+    .query(`delete from migrate.undo where service = $1 and at < now() - interval '30 days'`, [service])
   await app.control.query(
     `delete from migrate.intent where service = $1 and state <> 'open' and opened_at < now() - interval '25 hours'`,
     [service],

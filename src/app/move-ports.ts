@@ -28,7 +28,7 @@ import {
   sealPipeline,
   takeTouched,
 } from '../stores/postgres/pipeline-control.ts'
-import { moveSequences } from '../stores/postgres/sequences.ts'
+import { moveSequences, separateSequences } from '../stores/postgres/sequences.ts'
 import { readServiceGate, setServiceGate } from '../stores/postgres/service-gate.ts'
 import { longTransactions } from '../stores/postgres/sessions.ts'
 import { sqlstate } from '../stores/postgres/translate.ts'
@@ -122,8 +122,12 @@ export async function movePorts(app: App, name: string, action: string, signal: 
     async discardReverse(run) {
       must(await changePipeline(monolith, names.reverse, run, { state: 'discard' }), names.reverse)
     },
-    moveSequences: (to) =>
-      to === 'service' ? moveSequences(monolith, service, tables) : moveSequences(service, monolith, tables),
+    async moveSequences(to) {
+      if (to === 'service') return moveSequences(monolith, service, tables)
+      const moved = await moveSequences(service, monolith, tables)
+      // second legs follow, and number their rows themselves
+      return moved + (await separateSequences(monolith, service, tables))
+    },
 
     switchToService: (run, fence, epoch) => insist(() => switchAuthority(gate, name, run, fence, epoch)),
     switchToMonolith: (run, epoch) => insist(() => switchBack(gate, name, run, epoch)),

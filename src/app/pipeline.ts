@@ -7,12 +7,14 @@ import { MigrateError } from '../errors.ts'
 import { asLsn, formatLsn, type Lsn } from '../model/lsn.ts'
 import { pause } from '../model/pause.ts'
 import type { Direction, SyncCounters } from '../model/progress.ts'
-import { readServer } from '../stores/postgres/catalogue.ts'
+import { readServer, type TableInfo } from '../stores/postgres/catalogue.ts'
 import { applicationName, claimCheckpoint, type SealedAnswer } from '../stores/postgres/checkpoint.ts'
 import { readAuthority } from '../stores/postgres/fence.ts'
+import { lackingRows } from '../stores/postgres/lacking-rows.ts'
 import { openSink } from '../stores/postgres/sink.ts'
 import { freeSlot, readSlot } from '../stores/postgres/slot.ts'
 import { openWalStream } from '../stores/postgres/wal-stream.ts'
+import { ExtraRows } from '../sync/extra-rows.ts'
 import type { PipelineControl } from '../sync/ports.ts'
 import { type PipelineEnd, runPipeline } from '../sync/pipeline.ts'
 import { type App, namesOf, storeUrl } from './open.ts'
@@ -26,11 +28,12 @@ export interface PipelineJob {
   readonly epoch: number
   readonly counters: SyncCounters
   readonly until?: Lsn
+  readonly extraRows?: ExtraRows
   readonly signal: AbortSignal
 }
 
 export function newCounters(): SyncCounters {
-  return { transactions: 0, rows: 0, revoked: 0, verified: 0, repaired: 0, foreign: 0 }
+  return { transactions: 0, rows: 0, revoked: 0, verified: 0, repaired: 0, extra: 0, serviceExtra: 0, foreign: 0 }
 }
 
 /** Claims one direction of a service and follows it until it ends, is sealed, or fails. */
@@ -89,6 +92,7 @@ export async function runDirection(job: PipelineJob): Promise<PipelineEnd> {
     counters: job.counters,
     failpoint: failpoints(),
     signal,
+    extraRows: job.extraRows,
     ...(job.until === undefined ? {} : { until: job.until }),
   })
 }
@@ -102,6 +106,18 @@ export async function sourcePosition(app: App, name: string, direction: Directio
     `select (pg_current_wal_insert_lsn() - '0/0')::text as at, pg_logical_emit_message(false, 'migrate.position', '')`,
   )
   return asLsn(BigInt(rows[0]?.at ?? '0'))
+}
+
+/** One for both directions of a worker. */
+export function openExtraRows(app: App, name: string): ExtraRows {
+  let tables: readonly TableInfo[] | null = null
+  return new ExtraRows({
+    async lacking(rows) {
+      tables ??= await readTables(app.monolith, name, serviceOf(app.config, name))
+      return lackingRows(app.monolith, tables, rows)
+    },
+    position: () => sourcePosition(app, name, 'forward'),
+  })
 }
 
 /** What the authority row says to a pipeline that a run has sealed. */

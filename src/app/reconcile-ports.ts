@@ -7,6 +7,7 @@ import type { Side } from '../model/stage.ts'
 import type { ComparedTable, ReconcilePorts } from '../reconcile/ports.ts'
 import { rangeRowsFor } from '../reconcile/ranges.ts'
 import type { TableInfo } from '../stores/postgres/catalogue.ts'
+import { readCheckpoint } from '../stores/postgres/checkpoint.ts'
 import { openDatabase } from '../stores/postgres/database.ts'
 import { readAuthority } from '../stores/postgres/fence.ts'
 import { keyOrder } from '../stores/postgres/key-order.ts'
@@ -26,16 +27,33 @@ export function reconcilePorts(app: App, name: string, side: Side): ReconcilePor
     direction === 'forward'
       ? [app.monolith, app.service(name), names.forward]
       : [app.service(name), app.monolith, names.reverse]
+  let wayBack: { readonly fence: bigint; readonly at: bigint } | null = null
   return {
     authority: () => readAuthority(app.monolith, name),
     position: () => sourcePosition(app, name, direction),
-    fence: () => emitFence(source, name),
-    passed: (fence) => fencePassed(target, pipeline, fence),
+    async fence() {
+      const fence = await emitFence(source, name)
+      if (direction === 'forward') wayBack = { fence, at: await emitFence(target, name) }
+      return fence
+    },
+    async passed(fence) {
+      const forward = await fencePassed(target, pipeline, fence)
+      if (forward !== 'passed' || wayBack?.fence !== fence) return forward
+      // in dual-write: what second legs have made and the monolith lacks is removed before reverse passes it
+      return (await legsSettled(app, name, wayBack.at)) ? 'passed' : 'waiting'
+    },
     async workerAge() {
       const progress = await readProgress(app.control, name, direction)
       return progress?.phase === 'streaming' && progress.state === 'apply' ? progress.age : null
     },
   }
+}
+
+async function legsSettled(app: App, name: string, fence: bigint): Promise<boolean> {
+  const names = namesOf(app.config, name)
+  if ((await readCheckpoint(app.service(name), names.forward))?.hold !== true) return true
+  const reverse = await readCheckpoint(app.monolith, names.reverse)
+  return reverse === null || reverse.commitLsn >= fence
 }
 
 /** Databases for comparing, one connection a side. Close them. */

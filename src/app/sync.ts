@@ -10,7 +10,7 @@ import type { Finding } from '../stores/postgres/preflight.ts'
 import { keepHouse } from './housekeeping.ts'
 import { settleAbandoned } from './interrupted.ts'
 import { type App, installControl, namesOf } from './open.ts'
-import { newCounters, type PipelineJob, runDirection, sourcePosition } from './pipeline.ts'
+import { newCounters, openExtraRows, type PipelineJob, runDirection, sourcePosition } from './pipeline.ts'
 import { checkService, copyService, prepareReverse, prepareService } from './prepare.ts'
 
 export interface SyncEvents {
@@ -71,7 +71,12 @@ async function followUnder(
     await copyService(app, name, (table, rows) => events.copied(table, rows), signal)
     others.push(keepHouse(app, name, besides))
     others.push(settleAbandoned(app, name, (error) => events.retrying('forward', error), besides))
-    await follow({ app, name, epoch: lease.epoch, signal }, counters, until, events)
+    await follow(
+      { app, name, epoch: lease.epoch, extraRows: openExtraRows(app, name), signal },
+      counters,
+      until,
+      events,
+    )
   } catch (error) {
     // what breaks off with the lease is taken up with the next one
     if (!lease.lost.aborted) throw error

@@ -5,7 +5,13 @@ import { createOutput } from './output.ts'
 
 const RIGHT: Verdict = {
   ...{ verdict: 'ok', reasons: [], acknowledged: 5_000, lost: 0, doubled: 0, staleReads: 0, failedRequests: 0 },
-  ...{ outageMs: { p50: 100, max: 200 }, driftRows: 0, seconds: 60, details: [] },
+  ...{
+    outageMs: { users: { p50: 100, max: 200 }, orders: { p50: 90, max: 150 } },
+    driftRows: 0,
+    seconds: 60,
+    details: [],
+  },
+  ...{ writesPerSecond: 210, readsPerSecond: 420 },
 }
 const WRONG: Verdict = {
   ...RIGHT,

@@ -33,19 +33,25 @@ function verdictText(verdict: Verdict, ansi: Colors): string {
     '',
     keyValues(
       [
-        ['acknowledged writes', String(verdict.acknowledged)],
+        [
+          'acknowledged writes',
+          `${verdict.acknowledged} (${verdict.writesPerSecond}/s, reads ${verdict.readsPerSecond}/s)`,
+        ],
         ['lost', String(verdict.lost)],
         ['doubled', String(verdict.doubled)],
         ['stale reads of own writes', String(verdict.staleReads)],
         ['failed requests', String(verdict.failedRequests)],
         ['rows that differ', String(verdict.driftRows)],
-        ['write outage per move', `p50 ${outageMs.p50} ms, max ${outageMs.max} ms`],
+        ...Object.entries(outageMs).map(([service, { p50, max }]): [string, string] => [
+          `write outage per move of ${service}`,
+          `p50 ${p50} ms, max ${max} ms`,
+        ]),
         ['seconds', String(verdict.seconds)],
       ],
       ansi,
     ),
     reasons.length === 0
-      ? ansi.green('✔ nothing was lost: cutover, rollback and a second cutover under load')
+      ? ansi.green('✔ nothing was lost: users and orders cut over, rolled back and cut over again under load')
       : ansi.red(`✖ wrong: ${reasons.join(', ')}`),
   ].join('\n')
 }

@@ -1,4 +1,6 @@
 import { Option } from 'commander'
+import type { Sabotage } from '../../fixtures/demo/saboteur.ts'
+import type { Floors } from '../../fixtures/demo/verdict.ts'
 import type { DemoEvents } from '../../fixtures/demo/walk.ts'
 import { MigrateError } from '../errors.ts'
 import { defineCommand } from './command.ts'
@@ -8,10 +10,16 @@ import type { Output } from './output.ts'
 export const demo = defineCommand<DemoCommandOptions>({
   name: 'demo',
   summary: 'Take a shop apart on this machine, under load, and count what was lost',
-  examples: ['migrate demo', 'migrate demo --json', 'migrate demo --keep'],
+  examples: ['migrate demo', 'migrate demo --keep', 'migrate demo --small --sabotage lose'],
   configure: (command) =>
     command
       .option('--small', 'a small shop and short stages')
+      .addOption(
+        new Option(
+          '--sabotage <what>',
+          'do one thing wrong between the clients and the router: the verdict must find it',
+        ).choices(['lose', 'double', 'stale']),
+      )
       .option('--keep', 'leave everything running until ^C')
       // for tests: a run that must be judged wrong, and one that is over soon
       .addOption(new Option('--least-writes <count>', 'acknowledged writes below which it proves nothing').hideHelp())
@@ -22,10 +30,11 @@ export const demo = defineCommand<DemoCommandOptions>({
     let reported = false
     const verdict = await walk({
       size: small === true ? 'small' : 'demo',
-      leastWrites: numberOf('--least-writes', options.leastWrites) ?? (small === true ? 1_000 : 5_000),
-      writesPerSecond: 150,
-      readsPerSecond: 300,
-      dwell: numberOf('--dwell', options.dwell) ?? (small === true ? 3 : 7),
+      floors: floorsOf(options),
+      sabotage: options.sabotage,
+      writesPerSecond: small === true ? 150 : 240,
+      readsPerSecond: small === true ? 300 : 480,
+      dwell: numberOf('--dwell', options.dwell) ?? (small === true ? 2 : 6),
       signal,
       events: tellEvents(output),
       ...(keep === true && {
@@ -45,8 +54,19 @@ export const demo = defineCommand<DemoCommandOptions>({
 interface DemoCommandOptions {
   readonly keep?: true
   readonly small?: true
+  readonly sabotage?: Sabotage
   readonly leastWrites?: string
   readonly dwell?: string
+}
+
+/** Below these a run proves nothing; a small one is for those in a hurry. */
+function floorsOf({ small, leastWrites, dwell }: DemoCommandOptions): Floors {
+  const writes = numberOf('--least-writes', leastWrites)
+  const floors =
+    small === true
+      ? { writes: 1_000, writesPerSecond: 20, readsPerSecond: 40, stageSeconds: 1 }
+      : { writes: 10_000, writesPerSecond: 200, readsPerSecond: 400, stageSeconds: 5 }
+  return { ...floors, ...(writes !== undefined && { writes }), ...(dwell !== undefined && { stageSeconds: 0 }) }
 }
 
 function numberOf(option: string, text: string | undefined): number | undefined {

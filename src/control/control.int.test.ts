@@ -226,7 +226,16 @@ describe('the journal', () => {
 })
 
 test('an older worker does not overwrite the progress of a newer one', async () => {
-  const counters = { transactions: 1, rows: 2, revoked: 0, verified: 0, repaired: 0, foreign: 0 }
+  const counters = {
+    transactions: 1,
+    rows: 2,
+    revoked: 0,
+    verified: 0,
+    repaired: 0,
+    extra: 0,
+    serviceExtra: 0,
+    foreign: 0,
+  }
   const progress: Progress = {
     ...{ service: 'p', direction: 'forward', worker: 'a/1', epoch: 4, phase: 'streaming', state: 'apply' },
     ...{ applied: null, source: null, hold: false, counters },

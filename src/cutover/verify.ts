@@ -55,14 +55,21 @@ async function settle(context: RunContext, direction: Direction, rows: RowKey[])
 }
 
 /**
- * Everything that was committed before this call has gone through the sink, and its keys are noted. By token, not by the
+ * Everything that was committed before this call has gone through the sink, and its keys are noted; while the monolith
+ * has the authority also what second legs have done, and no row is left that only they have made. By token, not by the
  * position that readers go by: under load that one stays behind the keys whose newest change is always still held.
  */
 async function caughtUp(context: RunContext, direction: Direction): Promise<void> {
   const { ports, run } = context
   const mark = `verify-${performance.now()}`
-  const token = await ports.emitToken(direction === 'forward' ? 'monolith' : 'service', run, mark)
-  const seen = async () => ((await ports.tokenSeen(direction)) === token ? true : null)
+  const tokens = new Map([
+    [direction, await ports.emitToken(direction === 'forward' ? 'monolith' : 'service', run, mark)],
+  ])
+  if (direction === 'forward') tokens.set('reverse', await ports.emitToken('service', run, mark))
+  const seen = async () => {
+    for (const [way, token] of tokens) if ((await ports.tokenSeen(way)) !== token) return null
+    return true
+  }
   await waitFor(context, 'verify-all', CATCH_UP, seen, { every: 25 })
 }
 

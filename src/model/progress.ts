@@ -33,6 +33,10 @@ export interface SyncCounters {
   verified: number
   /** rows that had to be put right (dual-write) */
   repaired: number
+  /** rows that second legs had made and the monolith lacked: removed (dual-write) */
+  extra: number
+  /** rows of the service that had a unique value which the monolith has given to another row: removed (dual-write) */
+  serviceExtra: number
   /** row changes by somebody who should not write there */
   foreign: number
 }

@@ -150,7 +150,7 @@ export function keyName({ relation, key }: RowWrite): string {
 }
 
 /** A text that is equal for equal keys of one relation. */
-function keyText(key: Row): string {
+export function keyText(key: Row): string {
   const parts = key.map((value) => {
     if (value === null) return 'null'
     if (value === UNCHANGED) return 'unchanged'

@@ -1,5 +1,6 @@
 import type { Lsn } from '../model/lsn.ts'
 import type { Direction, SyncCounters } from '../model/progress.ts'
+import type { ExtraRows } from './extra-rows.ts'
 import type { PipelineControl, Sink, WalStream } from './ports.ts'
 
 export interface PipelineOptions {
@@ -9,6 +10,8 @@ export interface PipelineOptions {
   readonly sink: Sink
   readonly control: PipelineControl
   readonly counters: SyncCounters
+  /** shared by both directions of a service; none = rows that second legs make are not looked at */
+  readonly extraRows?: ExtraRows | undefined
   /** ends by itself once everything up to here is durable */
   readonly until?: Lsn
   /** a place where a test ends or freezes this process */

@@ -1,7 +1,8 @@
 import { asMigrateError, MigrateError } from '../errors.ts'
 import type { Lsn } from '../model/lsn.ts'
 import type { PipelineOptions } from './options.ts'
-import { batchLength, dueAt } from './queue.ts'
+import type { RowName } from './ports.ts'
+import { batchLength, dueAt, touchedKeys } from './queue.ts'
 import { Receiver } from './receiver.ts'
 import { Reporter } from './reporter.ts'
 import { Standing } from './standing.ts'
@@ -46,6 +47,7 @@ class Pipeline {
       source: this.#receiver.received,
       checkpoint: standing.checkpoint,
     }))
+    if (options.direction === 'forward') options.extraRows?.onNews(news)
     sink.onChange(() => {
       standing.stale = true
       this.#waker.wake()
@@ -73,6 +75,7 @@ class Pipeline {
       this.#throwIfEnded()
       if (standing.stale) await this.#reload()
       if (standing.checkpoint.state === 'sealed') return 'sealed'
+      await this.#removeExtra()
       const now = performance.now()
       const count = batchLength(this.#receiver.queue, (pending) => now >= dueAt(pending, standing.checkpoint))
       if (count > 0) {
@@ -143,6 +146,20 @@ class Pipeline {
     const revoke = await this.#options.control.openLegs(checkpoint.graceMs * 3)
     if (revoke.length === 0) return
     await this.#writer.writeNothing({ kind: 'converge', revoke, writes: [] }, checkpoint.commitLsn)
+  }
+
+  async #removeExtra(): Promise<void> {
+    const { direction, extraRows, sink } = this.#options
+    if (direction !== 'forward' || extraRows === undefined) return
+    const { checkpoint } = this.#standing
+    if (checkpoint.state !== 'apply') return extraRows.release()
+    const { isIdle, received, queue } = this.#receiver
+    const waiting = (): RowName[] => {
+      const transactions = queue.map(({ transaction }) => transaction)
+      return touchedKeys(transactions, (relation) => sink.keyColumns(relation))
+    }
+    const position = isIdle ? received : checkpoint.commitLsn
+    await extraRows.removeDue(position, waiting, (rows) => this.#writer.removeExtra(rows))
   }
 
   async #persistIdle(): Promise<void> {

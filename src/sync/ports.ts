@@ -30,6 +30,12 @@ export interface Checkpoint {
   readonly token: string | null
 }
 
+/** One row of a table by its key. */
+export interface RowName {
+  readonly relation: Relation
+  readonly key: Row
+}
+
 /** A row change to write, with how. */
 export interface RowWrite {
   readonly relation: Relation
@@ -46,7 +52,7 @@ export interface SinkBatch {
   readonly to: Lsn
   readonly work: SinkWork
   /** keys of all rows that the batch speaks of, for `tracking` */
-  readonly touched: readonly { readonly relation: Relation; readonly key: Row }[]
+  readonly touched: readonly RowName[]
   readonly token: string | null
   /** the pipeline's state from here on, when a start token went by */
   readonly start: { readonly authorityEpoch: number } | null
@@ -61,6 +67,8 @@ export type SinkWork =
   | { readonly kind: 'converge'; readonly revoke: readonly string[]; readonly writes: readonly RowWrite[] }
   /** dual-write: revoke these legs, then whole transactions in source order, whatever legs have already done */
   | { readonly kind: 'replay'; readonly revoke: readonly string[]; readonly transactions: readonly Transaction[] }
+  /** dual-write: rows that legs have made and the monolith lacks; they are kept in migrate.undo */
+  | { readonly kind: 'remove'; readonly extra: readonly RowName[] }
 
 /** What a converging write found; missing = an update with unchanged TOAST values that had no row to change. */
 export type WriteOutcome = 'equal' | 'repaired' | 'missing'
@@ -81,6 +89,8 @@ export interface Written {
   readonly outcomes: readonly WriteOutcome[]
   /** writes of `converge` and `replay` that found no row and could not stand alone */
   readonly missing: readonly RowWrite[]
+  /** rows of legs that were removed and kept in migrate.undo: extra ones, or in the way of a unique value */
+  readonly removed: number
 }
 
 /** The target of a pipeline. `write` resolved = data and checkpoint are durable. Throws TAKEN_OVER. */

@@ -94,7 +94,7 @@ test('a whole migration in lines for people', async () => {
   await using _router = await shop.startRouter()
   await untilStreaming()
   const monolith = await connected(shop.monolith.app)
-  await dropCrossingForeignKeys(monolith)
+  await dropCrossingForeignKeys(monolith, 'users')
   await monolith.end()
   for (const args of [['dual-write'], ['cutover'], ['rollback'], ['dual-write', '--off']]) {
     const { code, stdout, stderr } = await run([...args, 'users'])

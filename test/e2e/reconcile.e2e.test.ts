@@ -17,7 +17,7 @@ beforeAll(async () => {
   shop = stack.use(await startShop({ size: 'small' }))
   monolith = await connect(shop.monolith.superuser)
   users = await connect(shop.users.superuser)
-  await dropCrossingForeignKeys(monolith)
+  await dropCrossingForeignKeys(monolith, 'users')
 })
 afterAll(() => stack.disposeAsync())
 

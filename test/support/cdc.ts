@@ -12,6 +12,7 @@ import { parseTableName } from '../../src/stores/postgres/identifier.ts'
 import { openSink, type SinkOptions } from '../../src/stores/postgres/sink.ts'
 import { freeSlot } from '../../src/stores/postgres/slot.ts'
 import { openWalStream, type WalStreamOptions } from '../../src/stores/postgres/wal-stream.ts'
+import type { ExtraRows } from '../../src/sync/extra-rows.ts'
 import { type PipelineEnd, runPipeline } from '../../src/sync/pipeline.ts'
 import type { Checkpoint, PipelineControl, PipelineReport, Sink, WalStream } from '../../src/sync/ports.ts'
 
@@ -123,6 +124,7 @@ export interface RunOptions {
   readonly signal?: AbortSignal
   readonly report?: (report: PipelineReport) => void
   readonly sink?: (sink: Sink) => Sink
+  readonly extraRows?: ExtraRows
 }
 
 export interface RunningPipeline {
@@ -139,7 +141,16 @@ export async function startPipeline(
   const { sink, claim } = await openTestSink(cdc, tables, { direction: options.direction ?? 'forward' })
   await freeSlot(cdc.sourceDb, SLOT)
   const stream = await openStream(cdc, claim.commitLsn)
-  const counters = { transactions: 0, rows: 0, revoked: 0, verified: 0, repaired: 0, foreign: 0 }
+  const counters = {
+    transactions: 0,
+    rows: 0,
+    revoked: 0,
+    verified: 0,
+    repaired: 0,
+    extra: 0,
+    serviceExtra: 0,
+    foreign: 0,
+  }
   const run = async (): Promise<PipelineEnd> => {
     await using closing = sink
     return await runPipeline({
@@ -148,6 +159,7 @@ export async function startPipeline(
       control: memoryControl(options.legs, options.report),
       failpoint: options.failpoint ?? (() => Promise.resolve()),
       signal: options.signal ?? new AbortController().signal,
+      extraRows: options.extraRows,
       ...(options.until === undefined ? {} : { until: options.until }),
     })
   }

@@ -179,7 +179,7 @@ async function startMoving(stack: AsyncDisposableStack, moving: MovingShop): Pro
   const { shop } = moving
   await moving.connect()
   stack.defer(() => moving.disconnect())
-  await dropCrossingForeignKeys(moving.sides.monolith)
+  await dropCrossingForeignKeys(moving.sides.monolith, 'users')
   moving.before = await pointsOf(moving.sides.monolith)
   moving.sync = await shop.startSync()
   stack.defer(() => moving.writers.rest())

@@ -40,7 +40,7 @@ beforeAll(async () => {
   ;[shop, users] = await Promise.all([createShopDatabase(a), createUsersDatabase(b)])
   monolith = await clientOf(shop.superuser)
   service = await clientOf(users.superuser)
-  await dropCrossingForeignKeys(monolith)
+  await dropCrossingForeignKeys(monolith, 'users')
 })
 afterAll(() => stack.disposeAsync())
 
@@ -146,7 +146,7 @@ test('finds a server that is not made for it, and a standby', async () => {
   const bare = await createShopDatabase(servers.bare)
   const options = { monolith: sideOf(bare.apply, 'monolith') }
   const superuser = await clientOf(bare.superuser)
-  await dropCrossingForeignKeys(superuser)
+  await dropCrossingForeignKeys(superuser, 'users')
   expect(await ids(options)).toEqual(['wal-level', 'slots', 'senders', 'wal-cap'])
   await superuser.query(`alter system set max_slot_wal_keep_size = '100MB'`)
   await superuser.end()

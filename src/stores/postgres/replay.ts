@@ -12,35 +12,41 @@ const MOST_RIVALS = 10
 /**
  * Dual-write: does to the target what these transactions did to the monolith, whatever second legs have done to the
  * rows already. A row of a leg that has a unique value of ours goes: the change that gave it that value comes later.
- * Returns the updates that found no row for their unchanged TOAST values, unless the row came or went after them.
+ * `missing`: the updates that found no row for their unchanged TOAST values, unless the row came or went after them.
  */
-export async function replay(rows: RowWriter, transactions: readonly Transaction[]): Promise<RowWrite[]> {
+export async function replay(
+  rows: RowWriter,
+  transactions: readonly Transaction[],
+): Promise<{ missing: RowWrite[]; removed: number }> {
   const missing = new Map<string, RowWrite>()
+  let removed = 0
   for (const change of transactions.flatMap(({ changes }) => changes)) {
     if (change.op === 'truncate') {
       await rows.truncate(change)
       for (const [key, { relation }] of missing) if (change.relations.includes(relation)) missing.delete(key)
       continue
     }
-    for (const write of await replayRow(rows, change)) {
+    const replayed = await replayRow(rows, change)
+    removed += replayed.rivals
+    for (const write of replayed.writes) {
       if (write.found) missing.delete(keyName(write))
       else missing.set(keyName(write), write)
     }
   }
-  return [...missing.values()]
+  return { missing: [...missing.values()], removed }
 }
 
 type RowChange = Exclude<Change, { op: 'truncate' }>
 type Replayed = RowWrite & { readonly found: boolean }
 
 /** The savepoint costs two round trips, and this is rare. */
-async function replayRow(rows: RowWriter, change: RowChange): Promise<Replayed[]> {
+async function replayRow(rows: RowWriter, change: RowChange): Promise<{ writes: Replayed[]; rivals: number }> {
   for (let rivals = 0; ; rivals++) {
     await rows.client.query('savepoint change')
     try {
-      const replayed = await attempt(rows, change)
+      const writes = await attempt(rows, change)
       await rows.client.query('release savepoint change')
-      return replayed
+      return { writes, rivals }
     } catch (error) {
       if (sqlstate(error) !== '23505' || change.op === 'delete' || rivals === MOST_RIVALS) throw error
       await rows.client.query('rollback to savepoint change')

@@ -1,7 +1,7 @@
 import { MigrateError } from '../../errors.ts'
 import { type Relation, type Row, TextValue, UNCHANGED, type Value } from '../../model/change.ts'
 import type { ColumnInfo, TableInfo } from './catalogue.ts'
-import { quote, quoteTable } from './identifier.ts'
+import { quote, quoteLiteral, quoteTable } from './identifier.ts'
 
 /** A statement with its parameters: buffers go over the wire in PostgreSQL's binary form, untouched. */
 export interface RowStatement {
@@ -17,6 +17,7 @@ export class RowStatements {
   readonly #table: TableInfo
   readonly #columns: readonly ColumnInfo[]
   readonly #prefix: string
+  readonly #service: string
   /** columns that take a value when the row is inserted and never again: "generated always as identity" */
   readonly #fixed: readonly number[]
   readonly #made = new Map<string, { readonly name: string; readonly text: string }>()
@@ -28,6 +29,7 @@ export class RowStatements {
     this.#relation = relation
     this.#table = table
     this.#prefix = prefix
+    this.#service = service
     this.#columns = relation.columns.map(({ name }) => {
       const column = table.columns.find((c) => c.name === name)
       if (column === undefined) throw differs(`column ${name} is missing`)
@@ -117,19 +119,32 @@ export class RowStatements {
     return this.#statement('delete', [], key.map(parameter), text)
   }
 
+  /** Deletes a row that the source lacks, and keeps it in migrate.undo. */
+  extra(key: Row): RowStatement {
+    return this.#statement('extra', [], key.map(parameter), () => this.#undone('extra', this.#where(0)))
+  }
+
   find(key: Row): RowStatement {
     const text = (): string => `select from ${quoteTable(this.#table)} where ${this.#where(0)}`
     return this.#statement('find', [], key.map(parameter), text)
   }
 
-  /** Deletes another row with the same values in these columns; null when they are not known. */
+  /** Deletes another row with the same values in these columns, and keeps it; null when they are not known. */
   rival(names: readonly string[], row: Row): RowStatement | null {
     const unique = names.map((name) => this.#relation.columns.findIndex((column) => column.name === name))
     if (unique.length === 0 || unique.some((i) => (row[i] ?? UNCHANGED) === UNCHANGED)) return null
     return this.#statement('rival', unique, parameters(row, [...this.keyColumns, ...unique]), () => {
       const equal = unique.map((i, n) => `${this.#name(i)} = $${this.keyColumns.length + n + 1}`).join(' and ')
-      return `delete from ${quoteTable(this.#table)} where not (${this.#where(0)}) and ${equal}`
+      return this.#undone('service_extra', `not (${this.#where(0)}) and ${equal}`)
     })
+  }
+
+  #undone(reason: string, where: string): string {
+    const table = quoteTable(this.#table)
+    return `with gone as (delete from ${table} as t where ${where} returning to_jsonb(t) as row)
+      insert into migrate.undo (service, relation, reason, row)
+      select ${quoteLiteral(this.#service)}, ${quoteLiteral(`${this.#table.schema}.${this.#table.name}`)}, '${reason}', row
+      from gone`
   }
 
   /** One prepared statement for each kind and set of columns; PostgreSQL and its driver want short names. */

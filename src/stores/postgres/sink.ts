@@ -4,7 +4,7 @@ import { NOTE, type Relation, type Transaction } from '../../model/change.ts'
 import { formatLsn } from '../../model/lsn.ts'
 import type { Direction } from '../../model/progress.ts'
 import type { Database } from '../../model/sql.ts'
-import type { Checkpoint, Sink, SinkBatch, SinkResult, WriteOutcome, Written } from '../../sync/ports.ts'
+import type { Checkpoint, RowName, Sink, SinkBatch, SinkResult, WriteOutcome, Written } from '../../sync/ports.ts'
 import { applyExactly } from './apply-exactly.ts'
 import type { TableInfo } from './catalogue.ts'
 import { applicationName, CHECKPOINT_CHANNEL, readCheckpoint } from './checkpoint.ts'
@@ -180,20 +180,27 @@ class PostgresSink implements Sink {
     await this.#touch(batch)
     const { work } = batch
     if (work.kind === 'none') return NOTHING
+    if (work.kind === 'remove') return { ...NOTHING, removed: await this.#remove(work.extra) }
     await this.#revoke(work.revoke)
     switch (work.kind) {
       case 'exact':
         for (const change of work.transactions.flatMap(({ changes }) => changes)) await applyExactly(this.#rows, change)
         return { ...NOTHING, rows: changesIn(work.transactions) }
       case 'replay':
-        return { ...NOTHING, rows: changesIn(work.transactions), missing: await replay(this.#rows, work.transactions) }
+        return { ...NOTHING, rows: changesIn(work.transactions), ...(await replay(this.#rows, work.transactions)) }
       case 'converge': {
         const outcomes: WriteOutcome[] = []
         for (const write of work.writes) outcomes.push(await converge(this.#rows, write))
         const missing = work.writes.filter((_, i) => outcomes[i] === 'missing')
-        return { kind: 'written', rows: outcomes.length, outcomes, missing }
+        return { ...NOTHING, rows: outcomes.length, outcomes, missing }
       }
     }
+  }
+
+  async #remove(extra: readonly RowName[]): Promise<number> {
+    let removed = 0
+    for (const { relation, key } of extra) removed += await this.#rows.run(this.#rows.of(relation).extra(key))
+    return removed
   }
 
   /** Keys first and in order, before any row: a leg that comes later finds its key taken. */
@@ -237,7 +244,7 @@ class PostgresSink implements Sink {
   }
 }
 
-const NOTHING: Written = { kind: 'written', rows: 0, outcomes: [], missing: [] }
+const NOTHING: Written = { kind: 'written', rows: 0, outcomes: [], missing: [], removed: 0 }
 
 function changesIn(transactions: readonly Transaction[]): number {
   return transactions.reduce((sum, { changes }) => sum + changes.length, 0)
