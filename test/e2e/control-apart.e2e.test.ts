@@ -1,5 +1,5 @@
 // The control database apart, on a server that is stopped (it answers nobody) or killed, in every phase of a migration.
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { freezeServer } from '../support/apart-shop.ts'
 import { freezeAt } from '../support/frozen.ts'
 import { FULL } from '../support/full.ts'
@@ -15,10 +15,13 @@ const AWAY = 12_500
 
 const stack = new AsyncDisposableStack()
 let moving: MovingApart
+let giveBack: () => Promise<void> = () => Promise.resolve()
 
 beforeAll(async () => {
   moving = await startMovingApart(stack)
 })
+// a test that fails must not leave the next ones without it
+afterEach(() => giveBack())
 afterAll(() => stack.disposeAsync())
 
 describe.each(FULL ? (['sync', 'route', 'dual-write', 'live'] as const) : (['dual-write'] as const))(
@@ -30,7 +33,7 @@ describe.each(FULL ? (['sync', 'route', 'dual-write', 'live'] as const) : (['dua
         await moving.reach(stage)
         const { ledger } = moving.writers
         const failures = ledger.failures.length
-        const back = await takeAway(way)
+        await takeAway(way)
         const until = performance.now() + AWAY
         const before = ledger.acknowledged
         for (const args of [['status'], stage === 'live' ? ['rollback', 'users'] : ['cutover', 'users']]) {
@@ -42,7 +45,7 @@ describe.each(FULL ? (['sync', 'route', 'dual-write', 'live'] as const) : (['dua
           () => performance.now() > until,
           AWAY + 5_000,
         )
-        await back()
+        await giveBack()
         // what was under way in the moment of the cut may have failed; nothing after it
         expect(ledger.failures.slice(failures)).toEqual([])
         expect(ledger.acknowledged).toBeGreaterThan(before + 200)
@@ -76,7 +79,7 @@ describe('in a move', () => {
     const kind = row.place.startsWith('cutover') ? 'cutover' : 'rollback'
     await moving.reach(kind === 'cutover' ? 'dual-write' : 'live')
     const frozen = await freezeAt(moving.shop, kind, row.place.slice(kind.length + 1))
-    const back = await takeAway(row.way)
+    await takeAway(row.way)
     const since = performance.now()
     const woken = frozen.wake()
     const switched = (await moving.authority()) === 'service'
@@ -87,21 +90,20 @@ describe('in a move', () => {
     }
     const run = await settledBy(woken)
     expect([run.code, run.stdout]).toEqual([7, expect.stringContaining('MOVE_UNSETTLED')])
-    await back()
+    await giveBack()
     const now = await moving.settled()
     expect(now.side).toBe(row.side)
     await moving.expectSound()
   })
 })
 
-async function takeAway(way: Way): Promise<() => Promise<void>> {
+async function takeAway(way: Way): Promise<void> {
   const { controlServer } = moving.shop
-  if (way === 'stopped') {
-    const frozen = freezeServer(controlServer)
-    return async () => frozen.thaw()
-  }
-  await controlServer.stop('immediate')
-  return async () => {
+  const frozen = way === 'stopped' ? freezeServer(controlServer) : null
+  if (frozen === null) await controlServer.stop('immediate')
+  giveBack = async () => {
+    giveBack = () => Promise.resolve()
+    if (frozen !== null) return frozen.thaw()
     await controlServer.restart()
     await moving.disconnect()
     await moving.connect()

@@ -58,11 +58,20 @@ export async function startApartShop(stack: AsyncDisposableStack, options: ShopO
 export function freezeServer(server: PostgresServer): { thaw(): void } {
   process.kill(server.pid, 'SIGSTOP')
   const all = [server.pid, ...descendants(server.pid).map(({ pid }) => pid)]
-  for (const pid of all) process.kill(pid, 'SIGSTOP')
+  for (const pid of all) tell(pid, 'SIGSTOP')
   return {
     thaw() {
-      for (const pid of all) process.kill(pid, 'SIGCONT')
+      for (const pid of all) tell(pid, 'SIGCONT')
     },
+  }
+}
+
+function tell(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal)
+  } catch (error) {
+    // it ended between the listing and now
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
   }
 }
 

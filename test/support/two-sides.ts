@@ -163,7 +163,8 @@ export async function expectTidy(sides: Sides): Promise<void> {
     seen.phases?.reverse === 'streaming' &&
     seen.reverse.tracking === null &&
     seen.forward.tracking === null &&
-    seen.forward.grace === 1_000 &&
+    seen.forward.grace === (seen.forward.hold === true ? 1_000 : 0) &&
+    (seen.now.stage !== 'dual-write' || seen.forward.hold === true) &&
     seen.forward.state === (live(seen) ? 'discard' : 'apply') &&
     (live(seen) ? seen.reverse.state === 'apply' && seen.reverse.current === true : seen.reverse.current !== true)
   await eventually(look, tidy, 8_000)
