@@ -22,8 +22,8 @@ export interface LeaseOptions {
 
 /** How often the holder looks whether its lease is about to run out, milliseconds. */
 const WATCH = 250
-/** No answer for so long means that the control database is away, milliseconds. */
-const SILENCE = 2_000
+/** No answer for this part of the lease's time means that the control database is away. */
+const SILENCE = 0.2
 
 /**
  * Takes the lease, waiting for a dead holder's to run out. Throws LOCKED (exit 5) when its holder lives.
@@ -72,7 +72,7 @@ function keep(database: Database, name: string, epoch: number, seconds: number):
     const now = performance.now()
     if (now - renewed <= seconds * 1000 - 2 * WATCH) return
     // a process that was stopped has not asked in the meantime: then it is somebody else's by now
-    const silent = unanswered !== null && now - unanswered > SILENCE
+    const silent = unanswered !== null && now - unanswered > SILENCE * seconds * 1000
     lose(silent ? new MigrateError('LEASE_LOST', { what: name, seconds }) : takenOver)
   }, WATCH)
   timer.unref()

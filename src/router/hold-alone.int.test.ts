@@ -38,11 +38,14 @@ describe('the control database apart is away, the authority rows are not', () =>
     return { scene, ...router, [Symbol.asyncDispose]: () => scene[Symbol.asyncDispose]() }
   }
 
-  test('writes go on', async () => {
-    await using router = await away({ stage: 'dual-write' })
+  test('writes go on, without second legs', async () => {
+    await using router = await away({ stage: 'dual-write', legs: true })
     while (router.counters().policyFailures < 2) await after(1)
     expect(await ask(router.address.url, '/users/1', POST)).toMatchObject({ body: 'monolith' })
     expect(router.counters()).toMatchObject({ held: 0, authorityFailures: 0 })
+    expect(router.policy()?.services.get('users')).toMatchObject({ legs: false })
+    router.scene.control.away = false
+    while (router.policy()?.services.get('users')?.legs !== true) await after(1)
   })
 
   test('a hold ends with the fence of its run', async () => {

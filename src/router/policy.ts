@@ -238,11 +238,11 @@ function neverStarted(service: string): ServicePolicy {
   }
 }
 
-/** The last policy with the authority as it is now, so many milliseconds later. */
+/** The last policy with the authority as it is now, so many milliseconds later; no leg starts without its intent. */
 function withAuthority(last: PolicySet, found: ReadonlyMap<string, WriteAuthority>, later: number): PolicySet {
   const services = [...last.services.values()].map((policy): [string, ServicePolicy] => {
     const hold = policy.hold === null ? null : { ...policy.hold, leftMs: policy.hold.leftMs - later }
-    return [policy.service, { ...policy, ...found.get(policy.service), hold }]
+    return [policy.service, { ...policy, ...found.get(policy.service), hold, legs: false }]
   })
   return { ...last, services: new Map(services) }
 }

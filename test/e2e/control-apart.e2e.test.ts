@@ -88,8 +88,11 @@ describe('in a move', () => {
       // the hold of a run that has not come to its fence ends in its own time
       await acceptedSince(since, 'routed', row.place.includes('hold') ? 7_000 : FENCE + 1_500)
     }
+    // a command that still tries when it is back ends its move itself; else the worker does
+    if (!FULL) await giveBack()
     const run = await settledBy(woken)
-    expect([run.code, run.stdout]).toEqual([7, expect.stringContaining('MOVE_UNSETTLED')])
+    if (FULL) expect([run.code, run.stdout]).toEqual([7, expect.stringContaining('MOVE_UNSETTLED')])
+    else expect(run.code, run.stdout).toBe(switched ? 0 : 7)
     await giveBack()
     const now = await moving.settled()
     expect(now.side).toBe(row.side)

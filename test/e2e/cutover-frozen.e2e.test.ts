@@ -72,7 +72,14 @@ test('a cutover that dies behind its fence: both ways the monolith takes writes 
   const direct = ledger.directAt.find((at) => at > since) ?? Number.POSITIVE_INFINITY
   expect(direct - since).toBeLessThan(FENCE + 500)
   expect(ledger.failures.slice(failures).filter(({ by }) => by === 'routed')).toEqual([])
-  await succeed(moving.cutover())
+  const other = await succeed(moving.cutover())
+  expect(other.stdout).toContain('"event":"recovered"')
+  // under another token than the one that lifted the fence: else the routers would take its hold for over
+  const { rows } = await moving.sides.control.query(
+    `select fencing::int as token, state from migrate.run order by id desc limit 2`,
+  )
+  expect(rows).toMatchObject([{ state: 'done' }, { state: 'aborted' }])
+  expect(rows[0].token).toBeGreaterThan(rows[1].token)
   await moving.expectSound()
 })
 

@@ -4,14 +4,10 @@ import type { RouterApart } from '../support/apart-shop.ts'
 import { freezeAt } from '../support/frozen.ts'
 import { FULL } from '../support/full.ts'
 import { type MovingApart, startMovingApart } from '../support/moving-shop.ts'
-import { each } from '../support/routed-shop.ts'
 import { eventually } from '../support/two-sides.ts'
 
 const LOSSES = ['killed', 'stopped', 'without control', 'without the monolith'] as const
 type Loss = (typeof LOSSES)[number]
-/** Users that only the queued writes of this file add points to. */
-const QUEUED = Array.from({ length: 20 }, (_, i) => 60 + i)
-
 const stack = new AsyncDisposableStack()
 let moving: MovingApart
 let stays: RouterApart
@@ -94,29 +90,6 @@ describe('in a move', () => {
   })
 })
 
-test.each(FULL ? (['cutover', 'rollback'] as const) : (['cutover'] as const))(
-  'a router that slept through a %s sends what waits for it to the right side',
-  async (kind) => {
-    await moving.reach(kind === 'cutover' ? 'dual-write' : 'live')
-    await moving.writers.rest()
-    const before = await points()
-    victim.child.kill('SIGSTOP')
-    const queued = each(QUEUED.map(String), async (user) => {
-      const headers = { 'content-type': 'application/json', 'x-user-id': user }
-      const answer = await fetch(`${victim.url}/users/${user}/points`, { method: 'POST', headers, body: '{"add":1}' })
-      return [answer.status, answer.headers.get('x-migrate-side')]
-    })
-    await eventually(live, (instances) => !instances.includes(nameOf(victim)))
-    await moving.ensure(kind === 'cutover' ? 'live' : 'dual-write')
-    victim.child.kill('SIGCONT')
-    const side = kind === 'cutover' ? 'service' : 'monolith'
-    expect(await queued).toEqual(QUEUED.map(() => [200, side]))
-    moving.writers.go()
-    expect((await moving.expectSound()).side).toBe(side)
-    expect(await points()).toEqual(before.map((n) => n + 1))
-  },
-)
-
 /** Takes the second router away; what it returns brings it (or one in its place) back. */
 async function lose(loss: Loss): Promise<() => Promise<void>> {
   switch (loss) {
@@ -154,11 +127,6 @@ async function silence(): Promise<number> {
   const text =
     'select extract(epoch from clock_timestamp() - seen_at)::float8 as s from migrate.router where instance = $1'
   return (await moving.sides.control.query(text, [nameOf(victim)])).rows[0].s
-}
-
-async function points(): Promise<number[]> {
-  const text = 'select loyalty_points as n from users where id = any($1) order by id'
-  return (await moving.sides.users.query(text, [QUEUED])).rows.map(({ n }) => n as number)
 }
 
 function routersIn(stdout: string): { instance: string; age: number }[] {
