@@ -37,6 +37,15 @@ function cutoverActions(context: RunContext): Actions<CutoverStep> {
   let tokens: { forward: string; reverse: string } | null = null
   let version = 0
   const left = (): number => deadline - SWITCH_RESERVE - performance.now()
+  /** Behind the fence's time the monolith writes again: what a step finds then says nothing. */
+  const fenced = async <T>(step: string, work: () => Promise<T>): Promise<T> => {
+    try {
+      if (left() > 0) return await work()
+    } catch (error) {
+      if (left() > 0) throw error
+    }
+    throw stepTimeout(context, step, maxWriteOutage)
+  }
 
   return {
     async track() {
@@ -72,20 +81,23 @@ function cutoverActions(context: RunContext): Actions<CutoverStep> {
     },
     async drain() {
       const wanted = tokens
-      return waitFor(context, 'drain', left(), async () => {
+      const seen = async () => {
         const [forward, reverse] = await Promise.all([ports.tokenSeen('forward'), ports.tokenSeen('reverse')])
         return forward === wanted?.forward && reverse === wanted?.reverse ? {} : null
-      })
+      }
+      return fenced('drain', () => waitFor(context, 'drain', left(), seen))
     },
     async 'verify-touched'() {
-      return verifyTouched(context, carried)
+      return fenced('verify-touched', () => verifyTouched(context, carried))
     },
     async sequences() {
-      return { moved: await ports.moveSequences('service') }
+      return fenced('sequences', async () => ({ moved: await ports.moveSequences('service') }))
     },
     async seal() {
-      await ports.seal('forward', run, epoch + 1)
-      return {}
+      return fenced('seal', async () => {
+        await ports.seal('forward', run, epoch + 1)
+        return {}
+      })
     },
     async switch() {
       return { epoch: await ports.switchToService(run, fence, epoch) }

@@ -36,7 +36,7 @@ describe.each(FULL ? (['sync', 'route', 'dual-write', 'live'] as const) : (['dua
         await takeAway(way)
         const until = performance.now() + AWAY
         const before = ledger.acknowledged
-        for (const args of [['status'], stage === 'live' ? ['rollback', 'users'] : ['cutover', 'users']]) {
+        for (const args of [['status'], [stage === 'live' ? 'rollback' : 'cutover', 'users']]) {
           const run = await moving.shop.cli(args)
           expect([run.code, run.stdout], args.join(' ')).toEqual([7, expect.stringMatching(/control database/)])
         }
@@ -46,8 +46,7 @@ describe.each(FULL ? (['sync', 'route', 'dual-write', 'live'] as const) : (['dua
           AWAY + 5_000,
         )
         await giveBack()
-        // what was under way in the moment of the cut may have failed; nothing after it
-        expect(ledger.failures.slice(failures)).toEqual([])
+        expect(ledger.failures.slice(failures).filter(({ by }) => by === 'routed')).toEqual([])
         expect(ledger.acknowledged).toBeGreaterThan(before + 200)
         expect((await moving.expectSound()).stage).toBe(stage)
       },
@@ -92,7 +91,8 @@ describe('in a move', () => {
     if (!FULL) await giveBack()
     const run = await settledBy(woken)
     if (FULL) expect([run.code, run.stdout]).toEqual([7, expect.stringContaining('MOVE_UNSETTLED')])
-    else expect(run.code, run.stdout).toBe(switched ? 0 : 7)
+    // its statement was given up, or answered at last behind the fence's end
+    else expect(switched ? [0] : [6, 7], run.stdout).toContain(run.code)
     await giveBack()
     const now = await moving.settled()
     expect(now.side).toBe(row.side)

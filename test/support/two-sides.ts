@@ -160,12 +160,14 @@ export async function expectTidy(sides: Sides): Promise<void> {
   const tidy = (seen: Awaited<ReturnType<typeof look>>): boolean =>
     [seen.runs, seen.holds, seen.touched, seen.forward.touched].every((n) => n === 0) &&
     seen.phases?.forward === 'streaming' &&
-    seen.phases?.reverse === 'streaming' &&
-    seen.reverse.tracking === null &&
+    // the way back is not there before `route`
+    (seen.now.stage === 'sync') === (seen.reverse === null) &&
+    (seen.reverse === null || seen.phases?.reverse === 'streaming') &&
+    (seen.reverse?.tracking ?? null) === null &&
     seen.forward.tracking === null &&
     seen.forward.grace === (seen.forward.hold === true ? 1_000 : 0) &&
     (seen.now.stage !== 'dual-write' || seen.forward.hold === true) &&
     seen.forward.state === (live(seen) ? 'discard' : 'apply') &&
-    (live(seen) ? seen.reverse.state === 'apply' && seen.reverse.current === true : seen.reverse.current !== true)
+    (live(seen) ? seen.reverse?.state === 'apply' && seen.reverse.current === true : seen.reverse?.current !== true)
   await eventually(look, tidy, 8_000)
 }
