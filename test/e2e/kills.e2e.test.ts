@@ -11,7 +11,8 @@ const ROUNDS = Number(process.env.MIGRATE_KILLS ?? 5)
 const SEED = Number(process.env.MIGRATE_SEED ?? 15)
 // a move waits for the lease of a router that has died, so that comes last
 const VICTIMS = ['worker', 'command', 'service', 'monolith', 'router'] as const
-type Victim = (typeof VICTIMS)[number]
+const SERVERS = ['server of the monolith', 'server of the service'] as const
+type Victim = (typeof VICTIMS)[number] | (typeof SERVERS)[number]
 
 /** What somebody may be doing in a stage when it happens; a command that is killed is run again. */
 const COMMANDS: Readonly<Record<string, readonly (readonly string[])[]>> = {
@@ -38,13 +39,28 @@ beforeAll(async () => {
 })
 afterAll(() => stack.disposeAsync())
 
-test(`${ROUNDS} processes are killed: nothing lost, nothing doubled, only their own requests fail`, {
-  timeout: 3_600_000,
-}, async () => {
-  for (let round = 1; round <= ROUNDS; round++) {
+test(
+  `${ROUNDS} processes are killed: nothing lost, nothing doubled, only their own requests fail`,
+  {
+    timeout: 3_600_000,
+  },
+  () => killing(ROUNDS, VICTIMS),
+)
+
+// legs-servers.e2e does it once in each stage, with nothing else going on
+test.runIf(ROUNDS > 5)(
+  'database servers crash and recover: nothing lost, nothing doubled',
+  {
+    timeout: 3_600_000,
+  },
+  () => killing(ROUNDS / 5, SERVERS),
+)
+
+async function killing(rounds: number, victims: readonly Victim[]): Promise<void> {
+  for (let round = 1; round <= rounds; round++) {
     const { stage } = await moving.standing()
     const args = pick(COMMANDS[stage] ?? [], random)
-    const victim = VICTIMS[(round - 1 + (SEED % VICTIMS.length)) % VICTIMS.length] as Victim
+    const victim = victims[(round - 1 + SEED) % victims.length] as Victim
     const delay = Math.floor(random() * 1_500)
     const line = `seed ${SEED} round ${round}: ${stage}, migrate ${args.join(' ')}, ${victim} killed after ${delay} ms`
     const { failures } = moving.writers.ledger
@@ -59,7 +75,7 @@ test(`${ROUNDS} processes are killed: nothing lost, nothing doubled, only their 
     if (victim !== 'command') expect(ENDS, `${line}\n${running.stdout.text()}`).toContain(code)
     await settle(args, victim)
     sides.add((await moving.standing()).side)
-    if (victim === 'router' && round < ROUNDS) await routersLive(2)
+    if (victim === 'router' && round < rounds) await routersLive(2)
 
     const innocent = failures.slice(before).filter((failure) => !isExcused(failure, victim, lost, sides))
     const explain = `${line}\n${running.stdout.text()}\n${running.stderr.text()}`
@@ -69,7 +85,7 @@ test(`${ROUNDS} processes are killed: nothing lost, nothing doubled, only their 
     })
     console.log(`${line}: ${code ?? 'killed'}, ${now.stage}, ${failures.length - before} requests failed`)
   }
-})
+}
 
 /** Kills it and starts another one; returns the URL that nobody answers at any more, if it had one. */
 async function kill(victim: Victim, running: RunningProcess): Promise<string | null> {
@@ -96,6 +112,14 @@ async function kill(victim: Victim, running: RunningProcess): Promise<string | n
       await apps.monolith.kill9()
       apps.monolith = await moving.shop.restartMonolithApp()
       break
+    default: {
+      const { monolithServer, usersServer } = moving.shop
+      const server = victim === 'server of the monolith' ? monolithServer : usersServer
+      await server.stop('immediate')
+      await server.restart()
+      await moving.disconnect()
+      await moving.connect()
+    }
   }
   // it may have carried out what the router answered with 502
   moving.restarted = true
@@ -133,5 +157,6 @@ async function routersLive(count: number): Promise<void> {
 /** Direct writes meet the fence: that is the gate's word, and counted as refused. */
 function isExcused({ via }: Failure, victim: Victim, lost: string | null, sides: ReadonlySet<string>): boolean {
   if (via === null || via === lost) return true
+  if (SERVERS.some((server) => server === victim)) return true
   return victim === 'service' || victim === 'monolith' ? sides.has(victim) : false
 }
