@@ -112,7 +112,8 @@ async function kill(victim: Victim, running: RunningProcess): Promise<string | n
       await apps.monolith.kill9()
       apps.monolith = await moving.shop.restartMonolithApp()
       break
-    default: {
+    case 'server of the monolith':
+    case 'server of the service': {
       const { monolithServer, usersServer } = moving.shop
       const server = victim === 'server of the monolith' ? monolithServer : usersServer
       await server.stop('immediate')
