@@ -68,6 +68,8 @@ const PLACES = [
   { place: 'rollback.switch-back.after', side: 'monolith' },
   { place: 'rollback.reopen.after', side: 'monolith' },
 ] as const
+/** held, and no fence that could be over */
+const UNFENCED: readonly string[] = ['cutover.hold.after', 'cutover.fence.before']
 const FEW = ['cutover.fence.after stopped', 'cutover.switch.after killed']
 const CASES = PLACES.flatMap((row) => WAYS.map((way) => ({ ...row, way }))).filter(
   ({ place, way }) => FULL || FEW.includes(`${place} ${way}`),
@@ -85,7 +87,7 @@ describe('in a move', () => {
     if (kind === 'cutover' && !switched) {
       await acceptedSince(since, 'direct', FENCE + 500)
       // the hold of a run that has not come to its fence ends in its own time
-      await acceptedSince(since, 'routed', row.place.includes('hold') ? 7_000 : FENCE + 1_500)
+      await acceptedSince(since, 'routed', UNFENCED.includes(row.place) ? 7_000 : FENCE + 1_500)
     }
     // a command that still tries when it is back ends its move itself; else the worker does
     if (!FULL) await giveBack()
