@@ -7,7 +7,7 @@ import { MigrateError } from '../errors.ts'
 import { asLsn, formatLsn, type Lsn } from '../model/lsn.ts'
 import { pause } from '../model/pause.ts'
 import type { Direction, SyncCounters } from '../model/progress.ts'
-import { readServer, type TableInfo } from '../stores/postgres/catalogue.ts'
+import { innerForeignKeys, readServer, type TableInfo } from '../stores/postgres/catalogue.ts'
 import { applicationName, claimCheckpoint, type SealedAnswer } from '../stores/postgres/checkpoint.ts'
 import { readAuthority } from '../stores/postgres/fence.ts'
 import { lackingRows } from '../stores/postgres/lacking-rows.ts'
@@ -15,6 +15,7 @@ import { openSink } from '../stores/postgres/sink.ts'
 import { freeSlot, readSlot } from '../stores/postgres/slot.ts'
 import { openWalStream } from '../stores/postgres/wal-stream.ts'
 import { ExtraRows } from '../sync/extra-rows.ts'
+import type { InnerForeignKey } from '../sync/family.ts'
 import type { PipelineControl } from '../sync/ports.ts'
 import { type PipelineEnd, runPipeline } from '../sync/pipeline.ts'
 import { type App, namesOf, storeUrl } from './open.ts'
@@ -111,12 +112,20 @@ export async function sourcePosition(app: App, name: string, direction: Directio
 /** One for both directions of a worker. */
 export function openExtraRows(app: App, name: string): ExtraRows {
   let tables: readonly TableInfo[] | null = null
+  let keys: readonly InnerForeignKey[] | null = null
   return new ExtraRows({
     async lacking(rows) {
       tables ??= await readTables(app.monolith, name, serviceOf(app.config, name))
       return lackingRows(app.monolith, tables, rows)
     },
     position: () => sourcePosition(app, name, 'forward'),
+    async foreignKeys() {
+      keys ??= await innerForeignKeys(
+        app.service(name),
+        (await readTables(app.service(name), name, serviceOf(app.config, name))).map(({ oid }) => oid),
+      )
+      return keys
+    },
   })
 }
 

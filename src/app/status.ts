@@ -3,7 +3,7 @@ import { lastRun } from '../control/journal.ts'
 import { readRouters } from '../control/policy.ts'
 import { readProgress } from '../control/progress.ts'
 import { readService } from '../control/services.ts'
-import type { Direction } from '../model/progress.ts'
+import type { Direction, SyncCounters } from '../model/progress.ts'
 import { type Stage, STAGE_RULES } from '../model/stage.ts'
 import { readAuthority } from '../stores/postgres/fence.ts'
 import { readSlot } from '../stores/postgres/slot.ts'
@@ -44,6 +44,13 @@ export interface PipelineStatus {
   readonly retainedBytes: number | null
   readonly rows: number
   readonly foreign: number
+  /** dual-write: what CDC made of the rows that second legs had written; see `SyncCounters` */
+  readonly legs: {
+    readonly verified: number
+    readonly repaired: number
+    readonly extra: number
+    readonly serviceExtra: number
+  }
 }
 
 export async function readStatus(app: App, only: string | null): Promise<StatusSnapshot> {
@@ -96,6 +103,11 @@ async function serviceStatus(app: App, service: string): Promise<ServiceStatus> 
   }
 }
 
+/** A worker of an older version reports fewer counters. */
+function legsOf({ verified, repaired, extra, serviceExtra }: Partial<SyncCounters>): PipelineStatus['legs'] {
+  return { verified: verified ?? 0, repaired: repaired ?? 0, extra: extra ?? 0, serviceExtra: serviceExtra ?? 0 }
+}
+
 function nextCommand(command: string, service: string): string {
   if (command === 'route set') return `migrate route set ${service} --percent 25`
   return `migrate ${command} ${service}`
@@ -121,5 +133,6 @@ async function pipelineStatus(app: App, service: string, direction: Direction): 
     retainedBytes: slot?.retained ?? null,
     rows: progress.counters.rows,
     foreign: progress.counters.foreign,
+    legs: legsOf(progress.counters),
   }
 }

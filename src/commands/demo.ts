@@ -23,6 +23,7 @@ export const demo = defineCommand<DemoCommandOptions>({
       .option('--keep', 'leave everything running until ^C')
       // for tests: a run that must be judged wrong, and one that is over soon
       .addOption(new Option('--least-writes <count>', 'acknowledged writes below which it proves nothing').hideHelp())
+      .addOption(new Option('--moves <count>', 'how many of cutover, rollback, cutover').hideHelp())
       .addOption(new Option('--dwell <seconds>', 'how long each stage is watched').hideHelp()),
   async run({ signal, output }, _args, options) {
     const { walk, writeEnvironment } = await import('../../fixtures/demo/walk.ts')
@@ -32,6 +33,7 @@ export const demo = defineCommand<DemoCommandOptions>({
       size: small === true ? 'small' : 'demo',
       floors: floorsOf(options),
       sabotage: options.sabotage,
+      moves: numberOf('--moves', options.moves) ?? 3,
       writesPerSecond: small === true ? 150 : 240,
       readsPerSecond: small === true ? 300 : 480,
       dwell: numberOf('--dwell', options.dwell) ?? (small === true ? 2 : 6),
@@ -57,6 +59,7 @@ interface DemoCommandOptions {
   readonly sabotage?: Sabotage
   readonly leastWrites?: string
   readonly dwell?: string
+  readonly moves?: string
 }
 
 /** Below these a run proves nothing; a small one is for those in a hurry. */

@@ -70,7 +70,17 @@ function pipelineText(pipeline: PipelineStatus, ansi: Colors): string {
   const retained =
     pipeline.retainedBytes === null ? ansi.red('slot is gone') : `slot keeps ${bytes(pipeline.retainedBytes)}`
   const foreign = pipeline.foreign === 0 ? '' : ansi.red(`, ${pipeline.foreign} foreign rows`)
-  return `${alive}, ${lag}, ${retained}, ${pipeline.rows} rows${pipeline.hold ? ', held for the grace' : ''}${foreign}`
+  return `${alive}, ${lag}, ${retained}, ${pipeline.rows} rows${pipeline.hold ? ', held for the grace' : ''}${legRows(pipeline)}${foreign}`
+}
+
+/** What second legs had made of the rows: nothing is said about what was right. */
+function legRows({ legs }: PipelineStatus): string {
+  const said: [number, string][] = [
+    [legs.repaired, 'repaired'],
+    [legs.extra, 'extra rows removed'],
+    [legs.serviceExtra, 'rows in the way removed'],
+  ]
+  return said.flatMap(([count, what]) => (count === 0 ? [] : [`, ${count} ${what}`])).join('')
 }
 
 function verificationText({ through, age: seconds, drift }: VerificationStatus, ansi: Colors): string {

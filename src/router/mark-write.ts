@@ -18,12 +18,20 @@ export interface WrittenMarks {
 /** Marks the user and the entity of a write as being written; call it before the write is sent. */
 export function markWrite(context: RouterContext, request: IncomingMessage, match: Match | null): WrittenMarks {
   const { marks, positions, policies, allSticky } = context
-  if (!isWorthMarking(policies.current)) return { created: () => undefined, end: () => positions.sample() }
   const segments = match?.segments ?? splitPath(pathOf(request.url as string))
-  const ownPath = match?.route.sticky.filter((source) => source.from === 'path') ?? []
-  const keys = userKeys([...allSticky, ...ownPath], request.rawHeaders, segments)
-  const written: MarkedWrite[] = [marks.begin([...keys, entityKey(segments)])]
+  const written: MarkedWrite[] = []
+  const begin = (): void => {
+    const ownPath = match?.route.sticky.filter((source) => source.from === 'path') ?? []
+    const keys = userKeys([...allSticky, ...ownPath], request.rawHeaders, segments)
+    written.push(marks.begin([...keys, entityKey(segments)]))
+  }
+  if (isWorthMarking(policies.current)) begin()
   const end = (id: string | null): Promise<Lsn | null> => {
+    if (written.length === 0) {
+      if (!isWorthMarking(policies.current)) return positions.sample()
+      // a sync has begun while the write was under way
+      begin()
+    }
     if (id !== null && segments.length === 1) written.push(marks.begin([entityKey([segments[0] as string, id])]))
     const position = positions.sample()
     const settle = (lsn: Lsn | null): void => marks.end(written.flat(), lsn)
@@ -31,7 +39,10 @@ export function markWrite(context: RouterContext, request: IncomingMessage, matc
     return position
   }
   const created = (location: string | null): void => {
-    if (location !== null) written.push(marks.begin([entityKey(splitPath(pathOf(location)))]))
+    if (location !== null && isWorthMarking(policies.current)) {
+      if (written.length === 0) begin()
+      written.push(marks.begin([entityKey(splitPath(pathOf(location)))]))
+    }
   }
   return { created, end }
 }
@@ -43,8 +54,8 @@ export function pathOf(target: string): string {
   return end === -1 ? path : path.slice(0, end)
 }
 
-/** Is there a service whose reads are, or may soon be, split between two sides. */
-function isWorthMarking(policies: PolicySet | null): boolean {
+/** Is there a service whose reads are, or may soon be, split between two sides? Nobody knows = there may be. */
+export function isWorthMarking(policies: PolicySet | null): boolean {
   if (policies === null) return true
   for (const { stage } of policies.services.values()) {
     if (stage !== 'off' && STAGE_RULES[stage].authority === 'monolith') return true

@@ -124,3 +124,37 @@ test('an unknown applied position counts as not yet', async () => {
   await ask(address.url, '/users/1', { method: 'PUT', body: '{}', ...user(1) })
   expect(await side(address.url, '/users/1', user(1))).toBe('monolith')
 })
+
+const OFF = { stage: 'off', percent: 0, applied: null } as const
+
+test('what was written before the service began to follow is not forgotten when reads are split soon after', async () => {
+  await using scene = await Scene.open()
+  const { address } = await scene.router()
+  await scene.set(OFF)
+  scene.control.wal = 3_000n
+  await ask(address.url, '/users/1', { method: 'PUT', body: '{}', ...user(1) })
+  await scene.set(SPLIT)
+  expect(await side(address.url, '/users/1', user(1))).toBe('monolith')
+  scene.control.touch('users', { applied: asLsn(3_000n) })
+  scene.control.notify()
+  while ((await side(address.url, '/users/1', user(1))) !== 'service') await after(5)
+})
+
+test('nor what was under way then', async () => {
+  await using scene = await Scene.open()
+  const { control, monolith } = scene
+  const { address } = await scene.router()
+  await scene.set(OFF)
+  const answers: (() => void)[] = []
+  monolith.answer = (_, response) => answers.push(() => response.end())
+  const write = ask(address.url, '/users/1', { method: 'PUT', body: '{}', ...user(1) })
+  await monolith.called(1)
+  monolith.answer = (_, response) => void response.end('monolith')
+  await scene.set({ ...SPLIT, applied: asLsn(1_500n) })
+  while ((await side(address.url, '/users/2', user(2))) !== 'service') await after(5)
+  control.wal = 4_000n
+  for (const answer of answers) answer()
+  await write
+  expect(await side(address.url, '/users/1', user(1))).toBe('monolith')
+  expect(await side(address.url, '/users/2', user(2))).toBe('service')
+})

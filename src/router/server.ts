@@ -11,7 +11,7 @@ import { drain } from './drain.ts'
 import { gate } from './gate.ts'
 import { Holds } from './hold.ts'
 import { Loads } from './loads.ts'
-import { pathOf } from './mark-write.ts'
+import { isWorthMarking, pathOf } from './mark-write.ts'
 import { appliedEverywhere, type MarkedWrite, Marks } from './marks.ts'
 import { compileRoutes } from './match.ts'
 import { DEFAULT_LIMITS, type RouterLimits, type RouterOptions, type RunningRouter, SYSTEM_CLOCK } from './options.ts'
@@ -60,12 +60,14 @@ function openContext(options: RouterOptions): RouterContext {
   const counters = new Counters()
   const names = services.map(({ name }) => name)
   const holds = new Holds<PendingWrite>(limits)
+  // at the start everybody is marked in any case
+  const watching = { marks: true }
   const loads = new Loads(names, () => policies.hurry())
   const policies: PolicyFeed = new PolicyFeed({
     ...{ control, instance, clock, limits, counters, log },
     loads: () => loads.report((service) => holds.count(service)),
     waiting: () => !holds.empty,
-    onReading: () => onReading(context),
+    onReading: () => onReading(context, watching),
   })
   const context: RouterContext = {
     ...{ instance, clock, limits, counters, holds, loads, policies, secondLeg: options.secondLeg },
@@ -80,8 +82,12 @@ function openContext(options: RouterOptions): RouterContext {
   return context
 }
 
-function onReading(context: RouterContext): void {
+function onReading(context: RouterContext, watching: { marks: boolean }): void {
   const { marks, policies } = context
+  const worth = isWorthMarking(policies.current)
+  // Until now no write was marked: a service that has just begun to follow may lack the last ones for a moment.
+  if (worth && !watching.marks) endMark(context, marks.beginEverybody())
+  watching.marks = worth
   if (policies.current !== null) marks.drop(appliedEverywhere(policies.current))
   for (const write of marks.takeUnsampled()) endMark(context, write)
   releaseHeld(context)

@@ -1,8 +1,8 @@
 import type { Relation, Row, Transaction } from '../model/change.ts'
 import type { Lsn } from '../model/lsn.ts'
-import { isMove, keyText } from './converge.ts'
+import { isMove } from './converge.ts'
+import { type InnerForeignKey, nameOf, parentsOf } from './family.ts'
 import type { RowName } from './ports.ts'
-import { touchedKeys } from './queue.ts'
 
 /** What is asked of the monolith about rows that second legs have made. */
 export interface ExtraRowsPorts {
@@ -10,102 +10,156 @@ export interface ExtraRowsPorts {
   lacking(rows: readonly RowName[]): Promise<readonly RowName[]>
   /** a position of the monolith's log behind everything committed so far; the forward stream is sure to pass it */
   position(): Promise<Lsn>
+  foreignKeys(): Promise<readonly InnerForeignKey[]>
 }
 
-interface Entry {
-  rows: readonly RowName[]
-  /** the forward pipeline must have written everything up to here: a delete of the monolith's may still be held */
+type KeyColumns = (relation: Relation) => readonly number[]
+
+interface MadeRow {
+  readonly row: RowName
+  readonly name: string
+  readonly parents: readonly string[]
+  /** commit of the service's transaction that made it */
+  readonly of: Lsn
+  /** everything that the monolith had committed when it was found to lack the row is before this */
   readonly after: Lsn
-  readonly done: () => void
 }
 
 /**
  * Dual-write: rows that a second leg has made and the monolith lacks, such as children whose ids the service gives
- * itself. The reverse pipeline sees every row that the service writes and names those that the monolith lacks; the
- * forward pipeline, whose checkpoint fences every write to the service, removes them between two batches. The reverse
- * pipeline does not pass a row before that: once it has seen a token, no extra row from before the token is left.
+ * itself. The reverse pipeline sees every row that the service writes and announces those that the monolith lacks; the
+ * forward pipeline, whose checkpoint fences every write to the service, removes them: with the monolith's own rows of the
+ * same parent, so that a reader never sees both, or else as soon as it has passed the place where they were found
+ * lacking. The reverse pipeline does not pass a row before that: once it has seen a token, no extra row from before the
+ * token is left.
  */
 export class ExtraRows {
   readonly #ports: ExtraRowsPorts
-  #entries: Entry[] = []
+  #made: MadeRow[] = []
   #news: () => void = () => undefined
+  #settled: () => void = () => undefined
 
   constructor(ports: ExtraRowsPorts) {
     this.#ports = ports
   }
 
-  /** Reverse: resolves when each row that these transactions made is known to be the monolith's too, or removed. */
-  async settle(
-    made: readonly Transaction[],
-    keyColumns: (relation: Relation) => readonly number[],
-    signal: AbortSignal,
-  ): Promise<void> {
-    const rows = madeRows(made, keyColumns)
-    // the monolith comes first: what it lacks now was deleted meanwhile, or was never there
-    const lacking = rows.length === 0 ? [] : await this.#ports.lacking(rows)
-    if (lacking.length === 0) return
-    const after = await this.#ports.position()
-    await new Promise<void>((resolve) => {
-      const entry = { rows: lacking, after, done: resolve }
-      this.#entries.push(entry)
-      signal.addEventListener('abort', () => this.#leave(entry), { once: true })
-      if (signal.aborted) this.#leave(entry)
-      this.#news()
-    })
+  /** Reverse starts (again) and will announce all that its checkpoint has not passed. `settled`: look at `isWaiting` again. */
+  startReverse(settled: () => void): void {
+    this.#made = []
+    this.#settled = settled
   }
 
-  /** Forward: calls back when there may be something to remove. */
-  onNews(news: () => void): void {
+  /** Forward starts. `news`: there is something to remove. */
+  startForward(news: () => void): void {
     this.#news = news
   }
 
-  /**
-   * Forward, standing at `position` with `waiting` still to be written: hands the rows that the monolith still lacks to
-   * `remove`, which resolves to false when nothing could be written now. Rows that a waiting change speaks of stay.
-   */
-  async removeDue(
-    position: Lsn,
-    waiting: () => readonly RowName[],
-    remove: (rows: readonly RowName[]) => Promise<boolean>,
-  ): Promise<void> {
-    const due = this.#entries.filter(({ after }) => after <= position)
-    if (due.length === 0) return
-    const busy = new Set(waiting().map(nameOf))
-    for (const entry of due) {
-      const free = entry.rows.filter((row) => !busy.has(nameOf(row)))
-      const lacking = free.length === 0 ? [] : await this.#ports.lacking(free)
-      if (lacking.length > 0 && !(await remove(lacking))) return
-      entry.rows = entry.rows.filter((row) => busy.has(nameOf(row)))
-      if (entry.rows.length === 0) this.#leave(entry)
+  /** Reverse: looks which rows these transactions have made that the monolith lacks. */
+  async announce(transactions: readonly Transaction[], keyColumns: KeyColumns): Promise<void> {
+    const made = transactions.flatMap((transaction) => madeBy(transaction, keyColumns))
+    // the monolith comes first: what it lacks now was deleted meanwhile, or was never there
+    const lacking = made.length === 0 ? [] : await this.#ports.lacking(made.map(({ name }) => name))
+    if (lacking.length === 0) return
+    const [after, keys] = [await this.#ports.position(), await this.#ports.foreignKeys()]
+    const names = new Set(lacking.map(nameOf))
+    for (const { of, name: row, values } of made) {
+      const name = nameOf(row)
+      if (names.has(name)) this.#made.push({ row, name, parents: parentsOf(row.relation, values, keys), of, after })
     }
+    this.#news()
   }
 
-  /** Forward no longer writes: a cutover has compared all rows before that, so nothing is left to remove. */
-  release(): void {
-    for (const entry of [...this.#entries]) this.#leave(entry)
+  /** Reverse: is a row of this transaction still to be removed? */
+  isWaiting(commitLsn: Lsn): boolean {
+    return this.#made.some(({ of }) => of === commitLsn)
   }
 
-  #leave(entry: Entry): void {
-    this.#entries = this.#entries.filter((other) => other !== entry)
-    entry.done()
+  /** Nothing is announced: nobody needs to ask. */
+  get isEmpty(): boolean {
+    return this.#made.length === 0
+  }
+
+  /**
+   * Forward, about to write these rows (with their parents) and having received everything up to `received`: the extra
+   * rows of the same parents. None of which `waiting` speaks: a delete of the monolith's may be among it.
+   */
+  async dueWith(
+    written: readonly { readonly name: RowName; readonly row: Row }[],
+    received: Lsn,
+    waiting: readonly RowName[],
+  ): Promise<readonly RowName[]> {
+    const keys = await this.#ports.foreignKeys()
+    const family = new Set(
+      written.flatMap(({ name, row }) => [
+        nameOf(name),
+        ...(row.length === 0 ? [] : parentsOf(name.relation, row, keys)),
+      ]),
+    )
+    const ready = this.#ready(received, waiting)
+    const found = new Set<MadeRow>()
+    // the children of an extra row go with it
+    for (let size = -1; size < found.size; ) {
+      size = found.size
+      for (const made of ready) {
+        if (!made.parents.some((parent) => family.has(parent))) continue
+        found.add(made)
+        family.add(made.name)
+      }
+    }
+    return this.#stillLacking([...found])
+  }
+
+  /** Forward, having written everything up to `position`: all extra rows that were found before that. */
+  dueAt(position: Lsn, waiting: readonly RowName[]): Promise<readonly RowName[]> {
+    return this.#stillLacking(this.#ready(position, waiting))
+  }
+
+  /** Forward: these are gone. */
+  removed(rows: readonly RowName[]): void {
+    const names = new Set(rows.map(nameOf))
+    this.#keep(({ name }) => !names.has(name))
+  }
+
+  /**
+   * Forward, dropping what it reads at `position`: the service has the authority there, so its rows are no extra ones.
+   * Not before that position: right after a rollback second legs run before forward has come to its start.
+   */
+  release(position: Lsn): void {
+    this.#keep(({ after }) => after > position)
+  }
+
+  #ready(position: Lsn, waiting: readonly RowName[]): MadeRow[] {
+    const found = this.#made.filter(({ after }) => after <= position)
+    if (found.length === 0) return found
+    const busy = new Set(waiting.map(nameOf))
+    return found.filter(({ name }) => !busy.has(name))
+  }
+
+  /** The monolith may have made the same row since; then it is no extra one. */
+  async #stillLacking(rows: readonly MadeRow[]): Promise<readonly RowName[]> {
+    if (rows.length === 0) return []
+    const lacking = await this.#ports.lacking(rows.map(({ row }) => row))
+    const names = new Set(lacking.map(nameOf))
+    const found = new Set(rows.filter(({ name }) => !names.has(name)))
+    this.#keep((made) => !found.has(made))
+    return lacking
+  }
+
+  #keep(stays: (made: MadeRow) => boolean): void {
+    const before = this.#made.length
+    this.#made = this.#made.filter(stays)
+    if (this.#made.length < before) this.#settled()
   }
 }
 
-/** The rows that these transactions inserted, or gave a new key. */
-function madeRows(transactions: readonly Transaction[], keyColumns: (relation: Relation) => readonly number[]) {
-  const made = transactions.map((transaction) => ({
-    ...transaction,
-    changes: transaction.changes
-      .filter(
-        (change) => change.op === 'insert' || (change.op === 'update' && isMove(change, keyColumns(change.relation))),
-      )
-      // of a move only the new key: the old one is a row that is gone
-      .map((change) => (change.op === 'update' ? { ...change, old: null } : change)),
-  }))
-  return [...new Map(touchedKeys(made, keyColumns).map((row) => [nameOf(row), row])).values()]
-}
-
-/** Equal for equal rows, whichever side's stream has named them. */
-function nameOf({ relation, key }: { readonly relation: Relation; readonly key: Row }): string {
-  return `${relation.schema}.${relation.name}:${keyText(key)}`
+/** The rows that a transaction inserted, or gave a new key. */
+function madeBy({ changes, commitLsn: of }: Transaction, keyColumns: KeyColumns) {
+  return changes.flatMap((change) => {
+    if (change.op === 'truncate' || change.op === 'delete') return []
+    const { relation, row: values } = change
+    const columns = keyColumns(relation)
+    if (change.op === 'update' && !isMove(change, columns)) return []
+    const name: RowName = { relation, key: columns.map((column) => values[column] ?? null) }
+    return [{ of, name, values }]
+  })
 }

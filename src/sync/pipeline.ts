@@ -1,8 +1,7 @@
 import { asMigrateError, MigrateError } from '../errors.ts'
-import type { Lsn } from '../model/lsn.ts'
+import { type Lsn, ZERO_LSN } from '../model/lsn.ts'
 import type { PipelineOptions } from './options.ts'
-import type { RowName } from './ports.ts'
-import { batchLength, dueAt, touchedKeys } from './queue.ts'
+import { batchLength, dueAt, type Pending } from './queue.ts'
 import { Receiver } from './receiver.ts'
 import { Reporter } from './reporter.ts'
 import { Standing } from './standing.ts'
@@ -34,6 +33,8 @@ class Pipeline {
   readonly #waker = new Waker()
   readonly #writer: Writer
   #lastAsk = 0
+  /** reverse: rows of transactions up to here have been looked at */
+  #announced: Lsn = ZERO_LSN
 
   constructor(options: PipelineOptions, standing: Standing) {
     const { service, stream, sink } = options
@@ -47,7 +48,8 @@ class Pipeline {
       source: this.#receiver.received,
       checkpoint: standing.checkpoint,
     }))
-    if (options.direction === 'forward') options.extraRows?.onNews(news)
+    if (options.direction === 'forward') options.extraRows?.startForward(news)
+    else options.extraRows?.startReverse(news)
     sink.onChange(() => {
       standing.stale = true
       this.#waker.wake()
@@ -75,9 +77,9 @@ class Pipeline {
       this.#throwIfEnded()
       if (standing.stale) await this.#reload()
       if (standing.checkpoint.state === 'sealed') return 'sealed'
-      await this.#removeExtra()
+      await this.#lookAtExtra()
       const now = performance.now()
-      const count = batchLength(this.#receiver.queue, (pending) => now >= dueAt(pending, standing.checkpoint))
+      const count = batchLength(this.#receiver.queue, (pending) => this.#isDue(pending, now))
       if (count > 0) {
         await this.#write(count)
         continue
@@ -145,21 +147,33 @@ class Pipeline {
     if (!checkpoint.hold || checkpoint.state !== 'apply' || this.#receiver.queue.length > 0) return
     const revoke = await this.#options.control.openLegs(checkpoint.graceMs * 3)
     if (revoke.length === 0) return
-    await this.#writer.writeNothing({ kind: 'converge', revoke, writes: [] }, checkpoint.commitLsn)
+    await this.#writer.writeNothing({ kind: 'converge', revoke, extra: [], writes: [] }, checkpoint.commitLsn)
   }
 
-  async #removeExtra(): Promise<void> {
+  /** Dual-write: each direction does its part about rows that only a second leg has made. */
+  async #lookAtExtra(): Promise<void> {
     const { direction, extraRows, sink } = this.#options
-    if (direction !== 'forward' || extraRows === undefined) return
-    const { checkpoint } = this.#standing
-    if (checkpoint.state !== 'apply') return extraRows.release()
+    if (extraRows === undefined) return
+    const { state, commitLsn } = this.#standing.checkpoint
     const { isIdle, received, queue } = this.#receiver
-    const waiting = (): RowName[] => {
-      const transactions = queue.map(({ transaction }) => transaction)
-      return touchedKeys(transactions, (relation) => sink.keyColumns(relation))
+    if (direction === 'forward') {
+      const position = isIdle ? received : commitLsn
+      if (state === 'discard') extraRows.release(position)
+      else await this.#writer.removeExtra(position)
+      return
     }
-    const position = isIdle ? received : checkpoint.commitLsn
-    await extraRows.removeDue(position, waiting, (rows) => this.#writer.removeExtra(rows))
+    // what reverse drops is the service's own doing: it may have made rows that the monolith lacks
+    if (state !== 'discard') return
+    const fresh = queue.map(({ transaction }) => transaction).filter((each) => each.commitLsn > this.#announced)
+    this.#announced = queue.at(-1)?.transaction.commitLsn ?? this.#announced
+    await extraRows.announce(fresh, (relation) => sink.keyColumns(relation))
+  }
+
+  #isDue(pending: Pending, now: number): boolean {
+    const { direction, extraRows } = this.#options
+    const { checkpoint } = this.#standing
+    if (direction === 'reverse' && extraRows?.isWaiting(pending.transaction.commitLsn) === true) return false
+    return now >= dueAt(pending, checkpoint)
   }
 
   async #persistIdle(): Promise<void> {

@@ -63,12 +63,15 @@ export type SinkWork =
   | { readonly kind: 'none' }
   /** whole transactions in source order; every update and delete must find its row */
   | { readonly kind: 'exact'; readonly revoke: readonly string[]; readonly transactions: readonly Transaction[] }
-  /** dual-write: revoke these legs, then make these rows equal to the monolith's */
-  | { readonly kind: 'converge'; readonly revoke: readonly string[]; readonly writes: readonly RowWrite[] }
+  /** dual-write: revoke these legs, remove these extra rows, then make these rows equal to the monolith's */
+  | {
+      readonly kind: 'converge'
+      readonly revoke: readonly string[]
+      readonly extra: readonly RowName[]
+      readonly writes: readonly RowWrite[]
+    }
   /** dual-write: revoke these legs, then whole transactions in source order, whatever legs have already done */
   | { readonly kind: 'replay'; readonly revoke: readonly string[]; readonly transactions: readonly Transaction[] }
-  /** dual-write: rows that legs have made and the monolith lacks; they are kept in migrate.undo */
-  | { readonly kind: 'remove'; readonly extra: readonly RowName[] }
 
 /** What a converging write found; missing = an update with unchanged TOAST values that had no row to change. */
 export type WriteOutcome = 'equal' | 'repaired' | 'missing'
@@ -89,8 +92,10 @@ export interface Written {
   readonly outcomes: readonly WriteOutcome[]
   /** writes of `converge` and `replay` that found no row and could not stand alone */
   readonly missing: readonly RowWrite[]
-  /** rows of legs that were removed and kept in migrate.undo: extra ones, or in the way of a unique value */
-  readonly removed: number
+  /** extra rows that were there; they are kept in migrate.undo */
+  readonly extra: number
+  /** rows that were in the way of a unique value: removed, and kept in migrate.undo */
+  readonly rivals: number
 }
 
 /** The target of a pipeline. `write` resolved = data and checkpoint are durable. Throws TAKEN_OVER. */

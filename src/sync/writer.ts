@@ -3,7 +3,7 @@ import { type Lsn, ZERO_LSN } from '../model/lsn.ts'
 import { stillOwed } from './converge.ts'
 import type { PipelineOptions } from './options.ts'
 import { type Plan, planBatch } from './plan.ts'
-import type { RowName, SinkBatch, SinkResult, SinkWork, Written } from './ports.ts'
+import type { RowName, RowWrite, SinkBatch, SinkResult, SinkWork, Written } from './ports.ts'
 import { startOf, tokenOf, touchedKeys } from './queue.ts'
 import type { Receiver } from './receiver.ts'
 import type { Standing } from './standing.ts'
@@ -19,7 +19,6 @@ export class Writer {
   readonly #receiver: Receiver
   readonly #waker: Waker
   readonly #keyColumns: (relation: Relation) => readonly number[]
-  #settledTo: Lsn = ZERO_LSN
 
   constructor(options: PipelineOptions, standing: Standing, receiver: Receiver, waker: Waker) {
     this.#options = options
@@ -39,17 +38,6 @@ export class Writer {
     return true
   }
 
-  /** Removes rows that the monolith lacks; false: the checkpoint row asks for something else now. */
-  async removeExtra(extra: readonly RowName[]): Promise<boolean> {
-    const from = this.#standing.checkpoint
-    const batch = { from, to: from.commitLsn, touched: [], token: null, start: null }
-    const result = await this.#options.sink.write({ ...batch, work: { kind: 'remove', extra } })
-    if (result.kind === 'changed') this.#standing.stale = true
-    if (result.kind !== 'written') return false
-    this.#options.counters.extra += result.removed
-    return true
-  }
-
   /** Writes the first `count` of the queue. False: the checkpoint row asks for something else now. */
   async write(count: number): Promise<boolean> {
     const { skipped, checkpoint } = this.#standing
@@ -58,21 +46,10 @@ export class Writer {
     const held = (): Transaction[] => queue.slice(count).map(({ transaction }) => transaction)
     const now = performance.now()
     const plan = planBatch({ checkpoint, due, held, skipped, keyColumns: this.#keyColumns, now })
-    if (plan.kind === 'none') await this.#settleExtra(due)
     const sent = await this.#send(due, plan)
     // a row of a second leg is in the way
     if (sent === 'conflict') return (await this.#send(due, { kind: 'replay', legsOlderThan: 0 })) === 'written'
     return sent === 'written'
-  }
-
-  /** What reverse drops is the service's own doing: it may have made rows that the monolith lacks. */
-  async #settleExtra(due: readonly Transaction[]): Promise<void> {
-    const { direction, extraRows, signal } = this.#options
-    if (direction !== 'reverse' || extraRows === undefined) return
-    // a batch may be written again because its checkpoint row has changed meanwhile
-    const fresh = due.filter(({ commitLsn }) => commitLsn > this.#settledTo)
-    await extraRows.settle(fresh, this.#keyColumns, signal)
-    this.#settledTo = due.at(-1)?.commitLsn ?? this.#settledTo
   }
 
   async #send(due: Transaction[], plan: Plan): Promise<SinkResult['kind']> {
@@ -93,6 +70,7 @@ export class Writer {
     if (result.kind === 'forbidden') await this.#waker.sleep(FORBIDDEN_PAUSE, this.#options.signal)
     if (result.kind !== 'written') return result.kind
     await this.#options.failpoint(`sync.${direction}.before-ack`)
+    if (work.kind === 'converge') this.#options.extraRows?.removed(work.extra)
     this.#receiver.drop(due.length)
     standing.advance(last.commitLsn, {
       ...(batch.token === null ? {} : { token: batch.token }),
@@ -103,6 +81,36 @@ export class Writer {
     await this.#legsRevoked(work)
     this.#count(due, plan, result)
     return 'written'
+  }
+
+  /** Removes the extra rows that are not in the company of the monolith's own rows. */
+  async removeExtra(position: Lsn): Promise<void> {
+    const { extraRows, counters } = this.#options
+    if (extraRows === undefined || extraRows.isEmpty) return
+    const extra = await extraRows.dueAt(position, this.#waiting())
+    if (extra.length === 0) return
+    const from = this.#standing.checkpoint
+    const work: SinkWork = { kind: 'converge', revoke: [], extra, writes: [] }
+    const batch = { from, to: from.commitLsn, work, touched: [], token: null, start: null }
+    const result = await this.#options.sink.write(batch)
+    if (result.kind === 'changed') this.#standing.stale = true
+    if (result.kind !== 'written') return
+    extraRows.removed(extra)
+    counters.extra += result.extra
+  }
+
+  async #extraWith(writes: readonly RowWrite[]): Promise<readonly RowName[]> {
+    const { extraRows } = this.#options
+    if (extraRows === undefined || extraRows.isEmpty) return []
+    const written = writes.map(({ relation, key, row }) => ({ name: { relation, key }, row }))
+    return extraRows.dueWith(written, this.#receiver.received, this.#waiting())
+  }
+
+  #waiting(): RowName[] {
+    return touchedKeys(
+      this.#receiver.queue.map(({ transaction }) => transaction),
+      this.#keyColumns,
+    )
   }
 
   #settle(due: Transaction[], plan: Plan, { missing }: Written): void {
@@ -117,14 +125,16 @@ export class Writer {
     if (plan.kind === 'exact') return { kind: 'exact', revoke: [], transactions }
     const revoke = await this.#options.control.openLegs(plan.legsOlderThan)
     if (plan.kind === 'replay') return { kind: 'replay', revoke, transactions }
-    return { kind: 'converge', revoke, writes: plan.convergence.writes.map(({ write }) => write) }
+    const writes = plan.convergence.writes.map(({ write }) => write)
+    return { kind: 'converge', revoke, extra: await this.#extraWith(writes), writes }
   }
 
   #count(due: Transaction[], plan: Plan, result: Written): void {
     const { counters, direction } = this.#options
     counters.transactions += due.length
     counters.rows += result.rows
-    counters.serviceExtra += result.removed
+    counters.extra += result.extra
+    counters.serviceExtra += result.rivals
     // while the service has the authority nobody but us may write to the monolith's tables
     if (plan.kind === 'none' && direction === 'forward') {
       counters.foreign += due.reduce((sum, { changes }) => sum + changes.length, 0)
@@ -137,7 +147,7 @@ export class Writer {
   }
 
   async #legsRevoked(work: SinkWork): Promise<void> {
-    if (work.kind === 'none' || work.kind === 'remove' || work.revoke.length === 0) return
+    if (work.kind === 'none' || work.revoke.length === 0) return
     await this.#options.control.legsRevoked(work.revoke)
     this.#options.counters.revoked += work.revoke.length
   }

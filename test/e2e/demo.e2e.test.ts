@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import type { Verdict } from '../../fixtures/demo/verdict.ts'
 import { type RunningProcess, startProcess } from '../../fixtures/servers/process.ts'
 import { descendants, HAS_PROC, isListening, isRunning, type ProcessId } from '../support/processes.ts'
 
@@ -30,27 +31,42 @@ test('takes the shop apart under load, loses nothing and leaves nothing', async 
       details: [],
     },
   })
-  const { acknowledged, outageMs } = (lines.at(-1) as { data: { acknowledged: number; outageMs: { max: number } } })
-    .data
+  const { acknowledged, outageMs } = (lines.at(-1) as unknown as { data: Verdict }).data
   expect(acknowledged).toBeGreaterThanOrEqual(1_000)
-  expect(outageMs.max).toBeGreaterThan(0)
+  for (const service of ['users', 'orders'] as const) expect(outageMs[service].max).toBeGreaterThan(0)
   expect(lines.slice(0, -1).every(({ event }) => event !== undefined)).toBe(true)
   expect(lines.flatMap(({ command }) => command?.split(' ')[1] ?? [])).toEqual([
-    ...['sync', 'route', 'dual-write', 'cutover', 'cutover', 'rollback', 'cutover'],
+    ...['check', 'sync', 'sync', 'route', 'route', 'dual-write', 'dual-write', 'cutover'],
+    ...['cutover', 'cutover', 'rollback', 'rollback', 'cutover', 'cutover'],
   ])
   expect(demo.stderr.text()).toBe('')
   await expectNothingLeft(seen)
 })
 
-test('a wrong verdict exits 8; the story in lines for people', async () => {
-  await using demo = await startDemo(['--small', '--dwell', '0.4', '--least-writes', '1000000'])
+test.each([
+  ['lose', /✖ wrong: lost 1\b/],
+  ['double', /✖ wrong: doubled \d+/],
+  ['stale', /✖ wrong: staleReads 1\b/],
+])('--sabotage %s is found: exit 8; the story in lines for people', async (sabotage, verdict) => {
+  await using demo = await startDemo([
+    '--small',
+    '--moves',
+    '0',
+    '--dwell',
+    '0.5',
+    '--least-writes',
+    '300',
+    '--sabotage',
+    sabotage,
+  ])
   const seen = await lookAround(demo)
   expect(await demo.exited).toEqual({ code: 8, signal: null })
-  expect(demo.stdout.text()).toMatch(/✖ wrong: only \d+ acknowledged writes, 1000000 are needed/)
+  expect(demo.stdout.text()).toMatch(verdict)
   const story = demo.stderr.all().filter((line) => line !== '')
   expect(story.slice(-2)).toEqual([expect.stringMatching(/^✖ VERDICT_WRONG {2}/), expect.stringMatching(/^ {2}Do: /)])
-  // a column of seconds, outcomes indented under their commands, no empty lines, no colours
-  for (const line of story.slice(0, -2)) expect(line).toMatch(/^(?: *\d+ s {2} *| {10})\S/)
+  // a column of seconds, outcomes indented under their commands, findings by their kind, no empty lines, no colours
+  for (const line of story.slice(0, -2))
+    expect(line).toMatch(/^(?: *\d+ s {2} *| {10}| {2}(?:lost|doubled|stale|failed) )\S?/)
   expect(demo.stderr.text().trimEnd()).not.toMatch(/\n\n/)
   expect(demo.stdout.text() + demo.stderr.text()).not.toContain('\u001b')
   await expectNothingLeft(seen)
@@ -121,8 +137,8 @@ async function lookAround(demo: RunningProcess): Promise<Seen> {
   const port = Number(match[1])
   expect(await isListening(port)).toBe(true)
   const processes = HAS_PROC ? descendants(demo.pid) : []
-  // two servers with their own children, two applications, a router, the load, the watcher
-  if (HAS_PROC) expect(processes.length).toBeGreaterThan(12)
+  // three servers with their own children, three applications, a router, the load, the watcher
+  if (HAS_PROC) expect(processes.length).toBeGreaterThan(18)
   return { port, processes }
 }
 

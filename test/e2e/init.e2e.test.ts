@@ -6,6 +6,7 @@ import { Client } from 'pg'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createShopDatabase } from '../../fixtures/monolith/database.ts'
 import type { FixtureDatabase } from '../../fixtures/servers/database.ts'
+import { runPsqlScript } from '../../fixtures/servers/psql-script.ts'
 import { startPostgres } from '../../fixtures/servers/postgres.ts'
 import { createUsersDatabase } from '../../fixtures/services/users/database.ts'
 
@@ -157,8 +158,8 @@ describe('migrate check', () => {
     const { code, stdout: script } = await migrate(folder, ['check', '--fix-sql'], urls())
     expect(code).toBe(3)
     expect(script).not.toContain('Next:')
-    expect(await runAsPsql(script, monolith)).toEqual(['not the database of users: skipped'])
-    expect(await runAsPsql(script, service)).toEqual(['not the database of monolith: skipped'])
+    expect(await runPsqlScript(script, monolith)).toEqual(['not the database of users: skipped'])
+    expect(await runPsqlScript(script, service)).toEqual(['not the database of monolith: skipped'])
     expect((await migrate(folder, ['check'], urls())).code).toBe(0)
   })
 
@@ -234,31 +235,6 @@ function contents(folder: string): Record<string, string> {
 
 async function relations(client: Client): Promise<unknown> {
   return (await client.query(`select oid, relname, xmin from pg_class where relpersistence <> 't' order by 1`)).rows
-}
-
-/** As much of psql as the script uses; resolves to what it echoes. */
-async function runAsPsql(script: string, client: Client): Promise<string[]> {
-  const echoed: string[] = []
-  let statement = ''
-  let here = true
-  for (const line of script.split('\n')) {
-    const text = line.replace(/^\s*--.*$/, '')
-    if (text.startsWith('\\if')) statement = ''
-    else if (text === '\\else') here = !here
-    else if (text === '\\endif') here = true
-    else if (text.startsWith('\\echo')) echoed.push(...(here ? [text.slice('\\echo '.length)] : []))
-    else if (text.endsWith('\\gset')) {
-      const { rows } = await client.query(`${statement}${text.replace('\\gset', '')}`)
-      here = rows[0].migrate_here === true
-      statement = ''
-    } else if (!text.startsWith('\\')) {
-      statement += `${text}\n`
-      if (!/;(\s*--.*)?$/.test(text)) continue
-      if (here) await client.query(statement)
-      statement = ''
-    }
-  }
-  return echoed
 }
 
 async function clientOf(connectionString: string): Promise<Client> {

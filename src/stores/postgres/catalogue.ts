@@ -1,4 +1,5 @@
 import type { Sql } from '../../model/sql.ts'
+import type { InnerForeignKey } from '../../sync/family.ts'
 import type { TableName } from './identifier.ts'
 
 /** A table as its database's catalogue has it. */
@@ -64,6 +65,23 @@ export async function crossingForeignKeys(sql: Sql, oids: readonly number[]): Pr
      where contype = 'f' and conparentid = 0
        and (conrelid = any($1::oid[])) <> (confrelid = any($1::oid[]))
      order by 2, 1`,
+    [oids],
+  )
+  return rows
+}
+
+/** Foreign keys between these tables that point to the parent's primary key. */
+export async function innerForeignKeys(sql: Sql, oids: readonly number[]): Promise<InnerForeignKey[]> {
+  const { rows } = await sql.query<InnerForeignKey>(
+    `select cn.nspname || '.' || c.relname as "from", pn.nspname || '.' || p.relname as "to",
+       (select json_agg(a.attname order by k.ord) from unnest(i.indkey::int2[]) with ordinality k(attnum, ord)
+         join pg_attribute a on a.attrelid = f.conrelid
+          and a.attnum = f.conkey[array_position(f.confkey, k.attnum)]) as columns
+     from pg_constraint f
+     join pg_class c on c.oid = f.conrelid join pg_namespace cn on cn.oid = c.relnamespace
+     join pg_class p on p.oid = f.confrelid join pg_namespace pn on pn.oid = p.relnamespace
+     join pg_index i on i.indexrelid = f.conindid and i.indisprimary
+     where f.contype = 'f' and f.conrelid = any($1::oid[]) and f.confrelid = any($1::oid[])`,
     [oids],
   )
   return rows

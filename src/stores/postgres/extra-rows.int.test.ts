@@ -42,6 +42,7 @@ test('a row that only a leg has made goes once the held changes before it are wr
   const extraRows = new ExtraRows({
     lacking: (rows) => lackingRows(cdc.sourceDb, tables, rows),
     position: () => endOfLog(cdc.source),
+    foreignKeys: () => Promise.resolve([]),
   })
   const stop = new AbortController()
   const { ended, counters } = await startPipeline(cdc, ['i'], { extraRows, signal: stop.signal })
@@ -51,9 +52,13 @@ test('a row that only a leg has made goes once the held changes before it are wr
   await cdc.source.query(`delete from i where name = 'gone'`)
   const made = ['kept', 'gone'].map((name) => insert(relation, [...row('red', name).key, null]))
   made.push(insert(relation, [...row('blue', 'extra').key, null]))
-  const settled = extraRows.settle([transaction(1, made)], keyColumnsOf, stop.signal)
+  const one = transaction(1, made)
+  const { promise: settled, resolve } = Promise.withResolvers<void>()
+  extraRows.startReverse(resolve)
+  await extraRows.announce([one], keyColumnsOf)
   expect((await rowsOf(cdc.target, 'i')).length).toBe(3)
   await settled
+  expect(extraRows.isWaiting(one.commitLsn)).toBe(false)
   expect(await rowsOf(cdc.target, 'i')).toEqual(await rowsOf(cdc.source, 'i'))
   // the one that the monolith has deleted itself is no extra row
   await vi.waitFor(() => expect(counters.extra).toBe(1))

@@ -17,9 +17,9 @@ const MOST_RIVALS = 10
 export async function replay(
   rows: RowWriter,
   transactions: readonly Transaction[],
-): Promise<{ missing: RowWrite[]; removed: number }> {
+): Promise<{ missing: RowWrite[]; rivals: number }> {
   const missing = new Map<string, RowWrite>()
-  let removed = 0
+  let rivals = 0
   for (const change of transactions.flatMap(({ changes }) => changes)) {
     if (change.op === 'truncate') {
       await rows.truncate(change)
@@ -27,13 +27,13 @@ export async function replay(
       continue
     }
     const replayed = await replayRow(rows, change)
-    removed += replayed.rivals
+    rivals += replayed.rivals
     for (const write of replayed.writes) {
       if (write.found) missing.delete(keyName(write))
       else missing.set(keyName(write), write)
     }
   }
-  return { missing: [...missing.values()], removed }
+  return { missing: [...missing.values()], rivals }
 }
 
 type RowChange = Exclude<Change, { op: 'truncate' }>

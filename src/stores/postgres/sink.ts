@@ -180,7 +180,6 @@ class PostgresSink implements Sink {
     await this.#touch(batch)
     const { work } = batch
     if (work.kind === 'none') return NOTHING
-    if (work.kind === 'remove') return { ...NOTHING, removed: await this.#remove(work.extra) }
     await this.#revoke(work.revoke)
     switch (work.kind) {
       case 'exact':
@@ -189,10 +188,11 @@ class PostgresSink implements Sink {
       case 'replay':
         return { ...NOTHING, rows: changesIn(work.transactions), ...(await replay(this.#rows, work.transactions)) }
       case 'converge': {
+        const extra = await this.#remove(work.extra)
         const outcomes: WriteOutcome[] = []
         for (const write of work.writes) outcomes.push(await converge(this.#rows, write))
         const missing = work.writes.filter((_, i) => outcomes[i] === 'missing')
-        return { ...NOTHING, rows: outcomes.length, outcomes, missing }
+        return { ...NOTHING, rows: outcomes.length, outcomes, missing, extra }
       }
     }
   }
@@ -244,7 +244,7 @@ class PostgresSink implements Sink {
   }
 }
 
-const NOTHING: Written = { kind: 'written', rows: 0, outcomes: [], missing: [], removed: 0 }
+const NOTHING: Written = { kind: 'written', rows: 0, outcomes: [], missing: [], extra: 0, rivals: 0 }
 
 function changesIn(transactions: readonly Transaction[]): number {
   return transactions.reduce((sum, { changes }) => sum + changes.length, 0)
