@@ -47,6 +47,8 @@ export async function startApartShop(stack: AsyncDisposableStack, options: ShopO
         CONTROL_DATABASE_URL: through(login, control),
         MONOLITH_DATABASE_URL: through(shop.monolith.apply, monolith),
       })
+      // before its ways: without its databases its end takes longer
+      stack.defer(async () => void (await router.stop()))
       return Object.assign(router, { ways: { control, monolith } })
     },
     cli: (args, more = {}, signal) =>
