@@ -73,6 +73,14 @@ async function bench(): Promise<number> {
   rmSync(ledger)
   const gaps = { cutover: cutover?.gaps ?? [], rollback: rollback?.gaps ?? [], peer: floor?.gaps ?? [] }
   const failed = failedIn(requests, [...windows.cutover, ...windows.rollback])
+  for (const { kind, at, end, status, side, entity } of failed) {
+    const into =
+      at -
+      ([...windows.cutover, ...windows.rollback].find(({ from, to }) => at <= to && (end ?? to) >= from)?.from ?? at)
+    process.stdout.write(
+      `failed: ${kind} ${entity}, status ${status} by ${side}, ${into} ms into its move, after ${(end ?? at) - at} ms\n`,
+    )
+  }
   for (const [step, times] of steps) {
     process.stdout.write(`${step.padEnd(26)} p50 ${quantile(times, 0.5)} ms, max ${quantile(times, 1)} ms\n`)
   }
@@ -80,7 +88,7 @@ async function bench(): Promise<number> {
     .map((n) => n.toFixed(1))
     .join(' ')}`
   return printReport(
-    { bench: 'cutover', machine: `${machine}; ${writesPerSecond} writes/s reached`, rows: rowsOf(gaps, failed) },
+    { bench: 'cutover', machine: `${machine}; ${writesPerSecond} writes/s reached`, rows: rowsOf(gaps, failed.length) },
     values.json,
   )
 }

@@ -41,7 +41,7 @@ export function quantile(values: readonly number[], share: number): number {
 }
 
 /** Requests of any kind that failed and were under way inside one of the windows. */
-export function failedIn(requests: readonly Request[], windows: readonly Window[]): number {
+export function failedIn(requests: readonly Request[], windows: readonly Window[]): Request[] {
   const inside = ({ at, end }: Request): boolean => windows.some(({ from, to }) => at <= to && (end ?? to) >= from)
-  return requests.filter((request) => isFailed(request) && inside(request)).length
+  return requests.filter((request) => isFailed(request) && inside(request))
 }
