@@ -1,6 +1,7 @@
 import { Option } from 'commander'
 import type { Sabotage } from '../../fixtures/demo/saboteur.ts'
 import type { Floors } from '../../fixtures/demo/verdict.ts'
+import type { PostgresVersion } from '../../fixtures/servers/postgres-binaries.ts'
 import type { DemoEvents } from '../../fixtures/demo/walk.ts'
 import { MigrateError } from '../errors.ts'
 import { defineCommand } from './command.ts'
@@ -14,6 +15,11 @@ export const demo = defineCommand<DemoCommandOptions>({
   configure: (command) =>
     command
       .option('--small', 'a small shop and short stages')
+      .addOption(
+        new Option('--postgres <version>', 'major version of the servers')
+          .choices(['15', '16', '17', '18'])
+          .default('18'),
+      )
       .addOption(
         new Option(
           '--sabotage <what>',
@@ -33,6 +39,7 @@ export const demo = defineCommand<DemoCommandOptions>({
       size: small === true ? 'small' : 'demo',
       floors: floorsOf(options),
       sabotage: options.sabotage,
+      postgres: options.postgres,
       moves: numberOf('--moves', options.moves) ?? 3,
       writesPerSecond: small === true ? 150 : 240,
       readsPerSecond: small === true ? 300 : 480,
@@ -57,6 +64,7 @@ interface DemoCommandOptions {
   readonly keep?: true
   readonly small?: true
   readonly sabotage?: Sabotage
+  readonly postgres: PostgresVersion
   readonly leastWrites?: string
   readonly dwell?: string
   readonly moves?: string

@@ -9,9 +9,9 @@ const SHOP = join(import.meta.dirname, '../../fixtures/config/shop.yaml')
 
 test('the annotated example is valid', async () => {
   const url = 'postgres://migrate_apply@localhost/shop'
-  const env = { MONOLITH_DATABASE_URL: url, USERS_DATABASE_URL: url }
+  const env = { MONOLITH_DATABASE_URL: url, USERS_DATABASE_URL: url, ORDERS_DATABASE_URL: url }
   const config = await loadConfig({ path: SHOP, env })
-  expect(Object.keys(config.services)).toContain('users')
+  expect(Object.keys(config.services)).toEqual(['users', 'orders'])
 })
 
 test('the annotated example has every key of the schema', () => {
@@ -19,9 +19,9 @@ test('the annotated example has every key of the schema', () => {
 })
 
 test('a key that the example lacks is found, at every depth', () => {
-  const shop: { control: object; services: { users: { stores: [object] } } } = parse(readFileSync(SHOP, 'utf8'))
+  const shop: { control: object; services: Record<string, { stores: object[] }> } = parse(readFileSync(SHOP, 'utf8'))
   shop.control = {}
-  shop.services.users.stores = [{ kind: 'postgres' }]
+  for (const service of Object.values(shop.services)) service.stores = [{ kind: 'postgres' }]
   expect(missingKeys(configJsonSchema(), shop)).toEqual(['control.url', 'services.*.stores[].url'])
 })
 

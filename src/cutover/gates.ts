@@ -38,7 +38,8 @@ export async function cutoverGates(service: string, ports: MovePorts): Promise<G
     count(
       'crossing foreign keys',
       keys.map((key) => `${key.name} (${key.from} → ${key.to})`),
-      keys.map((key) => `alter table ${key.from} drop constraint ${key.name};`).join(' '),
+      // everybody who uses the tables queues behind a lock that is waited for
+      `set lock_timeout = '200ms'; ${keys.map((key) => `alter table ${key.from} drop constraint ${key.name};`).join(' ')}`,
     ),
     count(`transactions open for ${LONG_TRANSACTION} s`, long, 'Wait for them, or end them.'),
     count('tables without the gate', unarmed, `Run \`migrate sync ${service}\`: it arms them.`),

@@ -42,7 +42,7 @@ export type RollbackStep = Step<
 export function planCutover(service: string): CutoverStep[] {
   return [
     step('track', `both pipelines note the keys of ${service} that change from now on`),
-    step('verify-all', 'compare every row of both sides by hash; then the keys noted, until few are left'),
+    step('verify-all', 'compare every row of both sides by hash; then the keys noted, until the rest takes little'),
     stop('hold', 'routers hold new writes of the service and report none under way'),
     stop('legs', 'the grace of dual-write drops to zero; every open second leg is revoked'),
     stop('fence', "the monolith's tables take no more writes: fence with deadline and token"),
@@ -60,7 +60,7 @@ export function planCutover(service: string): CutoverStep[] {
 export function planRollback(service: string): RollbackStep[] {
   return [
     step('track', `both pipelines note the keys of ${service} that change from now on`),
-    step('verify-all', 'compare every row of both sides by hash; then the keys noted, until few are left'),
+    step('verify-all', 'compare every row of both sides by hash; then the keys noted, until the rest takes little'),
     stop('hold', 'routers hold new writes of the service and report none under way'),
     stop('close', "close the gate of the service's database, write the token into its log"),
     stop('drain', 'wait until the reverse sink has seen the token'),

@@ -3,20 +3,23 @@ import type { Direction } from '../model/progress.ts'
 import type { RowKey } from './ports.ts'
 import { type RunContext, waitFor } from './run.ts'
 
-/** So many keys may be left for the time when writes are stopped. */
-const FEW = 200
+/** What is left may take so long to compare while writes are stopped, milliseconds: more keys are touched until then. */
+const STOPPED_MS = 100
+/** Assumed until it has been measured, milliseconds. */
+const PER_KEY = 0.1
 const ROUNDS = 6
 /** A grace, a slow machine and some lag. */
 const CATCH_UP = 15_000
 
 /**
- * One full comparison, then the keys that differed or were touched since, again and again until few are left.
+ * One full comparison, then the keys that differed or were touched since, again and again until the rest takes little.
  * `direction` is the one that carries the changes now. Returns the keys that still have to be looked at when writes
  * have stopped. Throws DRIFT_FOUND for rows that differ although nobody touches them.
  */
 export async function verifyAll(context: RunContext, direction: Direction): Promise<RowKey[]> {
   const { ports, run } = context
   let suspects = await ports.compareAll()
+  let perKey = PER_KEY
   for (let round = 1; ; round++) {
     // what had changed before the comparison is noted as touched once it has been applied
     await caughtUp(context, direction)
@@ -25,8 +28,11 @@ export async function verifyAll(context: RunContext, direction: Direction): Prom
     const still = await settle(context, direction, untouched)
     if (still.drift.length > 0) throw drift(context, still.drift)
     suspects = union(touched, still.open)
-    if (suspects.length <= FEW || round === ROUNDS) return suspects
+    if (suspects.length * perKey <= STOPPED_MS || round === ROUNDS) return suspects
+    const from = performance.now()
+    const count = suspects.length
     suspects = await ports.compareKeys(suspects)
+    perKey = (performance.now() - from) / count
   }
 }
 

@@ -15,6 +15,17 @@ export interface ExtraRowsPorts {
 
 type KeyColumns = (relation: Relation) => readonly number[]
 
+/** The names of the rows that waiting changes speak of. */
+interface Waiting {
+  has(name: string): boolean
+}
+
+/** A row that forward writes, or with an empty one deletes. */
+export interface WrittenRow {
+  readonly name: RowName
+  readonly row: Row
+}
+
 interface MadeRow {
   readonly row: RowName
   readonly name: string
@@ -83,11 +94,7 @@ export class ExtraRows {
    * Forward, about to write these rows (with their parents) and having received everything up to `received`: the extra
    * rows of the same parents. None of which `waiting` speaks: a delete of the monolith's may be among it.
    */
-  async dueWith(
-    written: readonly { readonly name: RowName; readonly row: Row }[],
-    received: Lsn,
-    waiting: readonly RowName[],
-  ): Promise<readonly RowName[]> {
+  async dueWith(written: readonly WrittenRow[], received: Lsn, waiting: () => Waiting): Promise<readonly RowName[]> {
     const keys = await this.#ports.foreignKeys()
     const family = new Set(
       written.flatMap(({ name, row }) => [
@@ -95,7 +102,7 @@ export class ExtraRows {
         ...(row.length === 0 ? [] : parentsOf(name.relation, row, keys)),
       ]),
     )
-    const ready = this.#ready(received, waiting)
+    const ready = this.#made.filter(({ after }) => after <= received)
     const found = new Set<MadeRow>()
     // the children of an extra row go with it
     for (let size = -1; size < found.size; ) {
@@ -106,12 +113,13 @@ export class ExtraRows {
         family.add(made.name)
       }
     }
-    return this.#stillLacking([...found])
+    return this.#stillLacking(notWaiting([...found], waiting))
   }
 
   /** Forward, having written everything up to `position`: all extra rows that were found before that. */
-  dueAt(position: Lsn, waiting: readonly RowName[]): Promise<readonly RowName[]> {
-    return this.#stillLacking(this.#ready(position, waiting))
+  dueAt(position: Lsn, waiting: () => Waiting): Promise<readonly RowName[]> {
+    const found = this.#made.filter(({ after }) => after <= position)
+    return this.#stillLacking(notWaiting(found, waiting))
   }
 
   /** Forward: these are gone. */
@@ -126,13 +134,6 @@ export class ExtraRows {
    */
   release(position: Lsn): void {
     this.#keep(({ after }) => after > position)
-  }
-
-  #ready(position: Lsn, waiting: readonly RowName[]): MadeRow[] {
-    const found = this.#made.filter(({ after }) => after <= position)
-    if (found.length === 0) return found
-    const busy = new Set(waiting.map(nameOf))
-    return found.filter(({ name }) => !busy.has(name))
   }
 
   /** The monolith may have made the same row since; then it is no extra one. */
@@ -150,6 +151,12 @@ export class ExtraRows {
     this.#made = this.#made.filter(stays)
     if (this.#made.length < before) this.#settled()
   }
+}
+
+function notWaiting(found: readonly MadeRow[], waiting: () => Waiting): readonly MadeRow[] {
+  if (found.length === 0) return found
+  const names = waiting()
+  return found.filter(({ name }) => !names.has(name))
 }
 
 /** The rows that a transaction inserted, or gave a new key. */

@@ -70,8 +70,13 @@ export type SinkWork =
       readonly extra: readonly RowName[]
       readonly writes: readonly RowWrite[]
     }
-  /** dual-write: revoke these legs, then whole transactions in source order, whatever legs have already done */
-  | { readonly kind: 'replay'; readonly revoke: readonly string[]; readonly transactions: readonly Transaction[] }
+  /** the same, then whole transactions in source order, whatever legs have already done */
+  | {
+      readonly kind: 'replay'
+      readonly revoke: readonly string[]
+      readonly extra: readonly RowName[]
+      readonly transactions: readonly Transaction[]
+    }
 
 /** What a converging write found; missing = an update with unchanged TOAST values that had no row to change. */
 export type WriteOutcome = 'equal' | 'repaired' | 'missing'

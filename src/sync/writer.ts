@@ -3,10 +3,12 @@ import { type Lsn, ZERO_LSN } from '../model/lsn.ts'
 import { stillOwed } from './converge.ts'
 import type { PipelineOptions } from './options.ts'
 import { type Plan, planBatch } from './plan.ts'
-import type { RowName, RowWrite, SinkBatch, SinkResult, SinkWork, Written } from './ports.ts'
+import type { WrittenRow } from './extra-rows.ts'
+import type { RowName, SinkBatch, SinkResult, SinkWork, Written } from './ports.ts'
 import { startOf, tokenOf, touchedKeys } from './queue.ts'
 import type { Receiver } from './receiver.ts'
 import type { Standing } from './standing.ts'
+import { WaitingKeys } from './waiting-keys.ts'
 import type { Waker } from './waker.ts'
 
 /** While the authority row does not allow a write, it is looked at this often; milliseconds. */
@@ -19,6 +21,7 @@ export class Writer {
   readonly #receiver: Receiver
   readonly #waker: Waker
   readonly #keyColumns: (relation: Relation) => readonly number[]
+  readonly #waiting: WaitingKeys
 
   constructor(options: PipelineOptions, standing: Standing, receiver: Receiver, waker: Waker) {
     this.#options = options
@@ -26,6 +29,7 @@ export class Writer {
     this.#receiver = receiver
     this.#waker = waker
     this.#keyColumns = (relation) => options.sink.keyColumns(relation)
+    this.#waiting = new WaitingKeys(this.#keyColumns)
   }
 
   /** A batch without changes. False: the checkpoint row asks for something else now. */
@@ -70,7 +74,7 @@ export class Writer {
     if (result.kind === 'forbidden') await this.#waker.sleep(FORBIDDEN_PAUSE, this.#options.signal)
     if (result.kind !== 'written') return result.kind
     await this.#options.failpoint(`sync.${direction}.before-ack`)
-    if (work.kind === 'converge') this.#options.extraRows?.removed(work.extra)
+    if (work.kind === 'converge' || work.kind === 'replay') this.#options.extraRows?.removed(work.extra)
     this.#receiver.drop(due.length)
     standing.advance(last.commitLsn, {
       ...(batch.token === null ? {} : { token: batch.token }),
@@ -87,7 +91,7 @@ export class Writer {
   async removeExtra(position: Lsn): Promise<void> {
     const { extraRows, counters } = this.#options
     if (extraRows === undefined || extraRows.isEmpty) return
-    const extra = await extraRows.dueAt(position, this.#waiting())
+    const extra = await extraRows.dueAt(position, () => this.#waiting.of(this.#receiver.queue))
     if (extra.length === 0) return
     const from = this.#standing.checkpoint
     const work: SinkWork = { kind: 'converge', revoke: [], extra, writes: [] }
@@ -99,17 +103,21 @@ export class Writer {
     counters.extra += result.extra
   }
 
-  async #extraWith(writes: readonly RowWrite[]): Promise<readonly RowName[]> {
+  async #extraWith(written: readonly WrittenRow[]): Promise<readonly RowName[]> {
     const { extraRows } = this.#options
     if (extraRows === undefined || extraRows.isEmpty) return []
-    const written = writes.map(({ relation, key, row }) => ({ name: { relation, key }, row }))
-    return extraRows.dueWith(written, this.#receiver.received, this.#waiting())
+    return extraRows.dueWith(written, this.#receiver.received, () => this.#waiting.of(this.#receiver.queue))
   }
 
-  #waiting(): RowName[] {
-    return touchedKeys(
-      this.#receiver.queue.map(({ transaction }) => transaction),
-      this.#keyColumns,
+  #writtenBy(transactions: readonly Transaction[]): WrittenRow[] {
+    return transactions.flatMap(({ changes }) =>
+      changes.flatMap((change) => {
+        if (change.op === 'truncate') return []
+        const { relation } = change
+        const row = change.op === 'delete' ? change.old : change.row
+        const key = this.#keyColumns(relation).map((column) => row[column] ?? null)
+        return [{ name: { relation, key }, row: change.op === 'delete' ? [] : row }]
+      }),
     )
   }
 
@@ -124,9 +132,12 @@ export class Writer {
     if (plan.kind === 'none') return { kind: 'none' }
     if (plan.kind === 'exact') return { kind: 'exact', revoke: [], transactions }
     const revoke = await this.#options.control.openLegs(plan.legsOlderThan)
-    if (plan.kind === 'replay') return { kind: 'replay', revoke, transactions }
+    if (plan.kind === 'replay') {
+      return { kind: 'replay', revoke, extra: await this.#extraWith(this.#writtenBy(transactions)), transactions }
+    }
     const writes = plan.convergence.writes.map(({ write }) => write)
-    return { kind: 'converge', revoke, extra: await this.#extraWith(writes), writes }
+    const written = writes.map(({ relation, key, row }) => ({ name: { relation, key }, row }))
+    return { kind: 'converge', revoke, extra: await this.#extraWith(written), writes }
   }
 
   #count(due: Transaction[], plan: Plan, result: Written): void {

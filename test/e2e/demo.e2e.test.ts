@@ -37,7 +37,7 @@ test('takes the shop apart under load, loses nothing and leaves nothing', async 
   expect(lines.slice(0, -1).every(({ event }) => event !== undefined)).toBe(true)
   expect(lines.flatMap(({ command }) => command?.split(' ')[1] ?? [])).toEqual([
     ...['check', 'sync', 'sync', 'route', 'route', 'dual-write', 'dual-write', 'cutover'],
-    ...['cutover', 'cutover', 'rollback', 'rollback', 'cutover', 'cutover'],
+    ...['cutover', 'cutover', 'rollback', 'rollback', 'cutover', 'cutover', 'reconcile'],
   ])
   expect(demo.stderr.text()).toBe('')
   await expectNothingLeft(seen)

@@ -132,7 +132,7 @@ describe('stage dual-write', () => {
     await monolith.query(`update coupons set remaining = 1 where code = 'SAVE6'`)
     await expectEqual()
     const both = await Promise.all([1, 2].map((user) => order(`last-${user}`, { user, coupon: 'SAVE6' })))
-    expect(both.map(({ status }) => status).toSorted()).toEqual([201, 409])
+    expect(new Set(both.map(({ status }) => status))).toEqual(new Set([201, 409]))
     await expectEqual()
   })
 })

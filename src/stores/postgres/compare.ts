@@ -15,7 +15,7 @@ export interface Sides {
   readonly service: Sql
 }
 
-const BUCKETS = 1024
+const BUCKETS = 8192
 
 /**
  * Compares all rows of a table by hash: per side one statement gives (bucket, rows, sum of 64-bit row hashes), only

@@ -185,8 +185,15 @@ class PostgresSink implements Sink {
       case 'exact':
         for (const change of work.transactions.flatMap(({ changes }) => changes)) await applyExactly(this.#rows, change)
         return { ...NOTHING, rows: changesIn(work.transactions) }
-      case 'replay':
-        return { ...NOTHING, rows: changesIn(work.transactions), ...(await replay(this.#rows, work.transactions)) }
+      case 'replay': {
+        const extra = await this.#remove(work.extra)
+        return {
+          ...NOTHING,
+          rows: changesIn(work.transactions),
+          extra,
+          ...(await replay(this.#rows, work.transactions)),
+        }
+      }
       case 'converge': {
         const extra = await this.#remove(work.extra)
         const outcomes: WriteOutcome[] = []
