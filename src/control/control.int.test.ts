@@ -64,7 +64,7 @@ describe('installing', () => {
     await target.query(`insert into migrate.schema_version values ('target', 99)`)
     await expect(installSchema(target, ['target'])).rejects.toMatchObject({
       code: 'CONTROL_OUTDATED',
-      context: { found: 99, expected: 1 },
+      context: { found: 99, expected: numbered().filter(({ part }) => part === 'target').length },
     })
   })
 
