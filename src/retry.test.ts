@@ -51,3 +51,20 @@ test('an abort ends the wait between two tries at once', async () => {
   expect(performance.now() - from).toBeLessThan(5_000)
   expect(tries).toBe(1)
 })
+
+test('with `wait` the caller says when the next try comes, and whether', async () => {
+  const asked: number[] = []
+  let tries = 0
+  const run = (): Promise<never> => {
+    tries++
+    return Promise.reject(away())
+  }
+  const wait = (failed: number): number | null => {
+    asked.push(failed)
+    return failed < 3 ? 1 : null
+  }
+  await expect(retry(run, { wait, signal: new AbortController().signal })).rejects.toMatchObject({
+    code: 'DATABASE_UNREACHABLE',
+  })
+  expect([tries, asked]).toEqual([3, [1, 2, 3]])
+})

@@ -1,5 +1,6 @@
 import pRetry from 'p-retry'
 import { asMigrateError } from './errors.ts'
+import { pause } from './model/pause.ts'
 
 export interface RetryOptions {
   readonly signal: AbortSignal
@@ -10,19 +11,28 @@ export interface RetryOptions {
   readonly tries?: number
   /** milliseconds after which no further try begins; default without end */
   readonly giveUpAfter?: number
+  /** instead of `first` and `slowest`: milliseconds before the next try; null = there is none */
+  readonly wait?: (failed: number) => number | null
   readonly onRetry?: (error: Error, attempt: number) => void
 }
 
 /** The one retry: goes on as long as the error's own directive says `timed`. Rejects with the last error. */
 export function retry<T>(run: () => Promise<T>, options: RetryOptions): Promise<T> {
+  const { signal, wait } = options
   return pRetry(run, {
     retries: options.tries === undefined ? Number.POSITIVE_INFINITY : options.tries - 1,
-    minTimeout: options.first ?? 200,
+    minTimeout: wait === undefined ? (options.first ?? 200) : 0,
     maxTimeout: options.slowest ?? 5_000,
     maxRetryTime: options.giveUpAfter ?? Number.POSITIVE_INFINITY,
     randomize: true,
-    signal: options.signal,
-    shouldRetry: ({ error }) => !options.signal.aborted && asMigrateError(error).retry === 'timed',
+    signal,
+    async shouldRetry({ error, attemptNumber }) {
+      if (signal.aborted || asMigrateError(error).retry !== 'timed') return false
+      if (wait === undefined) return true
+      const milliseconds = wait(attemptNumber)
+      if (milliseconds !== null) await pause(milliseconds, signal)
+      return milliseconds !== null
+    },
     onFailedAttempt: ({ error, attemptNumber }) => options.onRetry?.(error, attemptNumber),
   })
 }

@@ -23,7 +23,8 @@ result \`{"schema": "migrate.NAME/VERSION", "ok", "status": "ok" | "findings" | 
 "issues": [{"code", "severity", "message", "hint", "at"?}], "nextSteps": [{"cmd", "why"}]}\`. An error has the schema
 \`migrate.error/1\`. A version of a schema grows when something a reader relies on changes; keys may be added.
 
-Colours appear on terminals only, and not with \`NO_COLOR\`.
+Colours appear on terminals only, and not with \`NO_COLOR\`. On a terminal long commands draw at its bottom where they are;
+with \`TERM=dumb\`, with \`CI\` set, and everywhere else they print lines, when nothing happens one every 10 s while they copy.
 
 ${sections(program, 'migrate').join('\n')}`
 }

@@ -1,10 +1,12 @@
 import { DEFAULTS } from '../config/defaults.ts'
 import { serviceOf } from '../config/service.ts'
 import { openIntents } from '../control/intents.ts'
+import { sinceRollback } from '../control/journal.ts'
 import { holderName, takeLease } from '../control/lease.ts'
 import { readRouters } from '../control/policy.ts'
 import { readProgress } from '../control/progress.ts'
 import { changeService, illegal, readService } from '../control/services.ts'
+import { countUnsettled } from '../control/unsettled.ts'
 import { GRACE } from '../cutover/limits.ts'
 import { MigrateError } from '../errors.ts'
 import type { Lsn } from '../model/lsn.ts'
@@ -14,8 +16,10 @@ import { changePipeline, type PipelineChange } from '../stores/postgres/pipeline
 import { separateSequences } from '../stores/postgres/sequences.ts'
 import { setServiceGate } from '../stores/postgres/service-gate.ts'
 import { settleInterrupted } from './interrupted.ts'
+import { legsGate } from './legs-gate.ts'
 import { type App, installControl, namesOf } from './open.ts'
 import { sourcePosition } from './pipeline.ts'
+import { LONGEST_ANSWER } from './settle-legs.ts'
 import { readTables } from './tables.ts'
 
 /** How long entering or leaving may take: a grace, the leases of dead routers, a slow machine. */
@@ -37,7 +41,8 @@ export async function enterDualWrite(app: App, name: string, signal: AbortSignal
     const tables = await readTables(app.monolith, name, serviceOf(app.config, name))
     await separateSequences(app.monolith, app.service(name), tables)
     const { epoch } = await readAuthority(app.monolith, name)
-    await setServiceGate(app.serviceGate(name), name, run, epoch, 'legs')
+    await lateWritesOver(app, name, signal)
+    await setServiceGate(app.serviceGate(name), name, run, epoch, legsGate(app.config, name))
     const audit = { who: holderName(), action: 'dual-write' }
     await changeService(app.control, name, stage, { stage: 'dual-write', legs: true }, audit, run)
     return { epoch }
@@ -63,7 +68,7 @@ export async function leaveDualWrite(app: App, name: string, signal: AbortSignal
       await applied(app, name, await sourcePosition(app, name, 'forward'), signal)
     } catch (error) {
       await changeForward(app, name, run, { graceMs: GRACE })
-      await setServiceGate(app.serviceGate(name), name, run, epoch, 'legs')
+      await setServiceGate(app.serviceGate(name), name, run, epoch, legsGate(app.config, name))
       await changeService(app.control, name, 'dual-write', { legs: true }, audit, run)
       throw error
     }
@@ -79,6 +84,22 @@ async function legsEnded(app: App, name: string, run: number, version: number, s
   })
   await changeForward(app, name, run, { graceMs: 0 })
   await until(name, 'legs', signal, async () => (await openIntents(app.control, name)).length === 0)
+  // one that may still run would spoil rows that the sync, without a hold, expects to be as it left them
+  const settled = async (): Promise<boolean> => (await countUnsettled(app.control, name)) === 0
+  const longest = LONGEST_ANSWER + serviceOf(app.config, name).maxRequestTime
+  await until(name, 'unsettled', signal, settled, PATIENCE + longest)
+}
+
+/**
+ * A service without `idempotent()` cannot tell a second leg from a write that a router sent it while it had the
+ * authority, and gave up: that would count on one side only. So after a rollback its gate stays closed until no such
+ * write can come any more.
+ */
+async function lateWritesOver(app: App, name: string, signal: AbortSignal): Promise<void> {
+  const { idempotent, maxRequestTime } = serviceOf(app.config, name)
+  if (idempotent) return
+  const since = await sinceRollback(app.control, name)
+  if (since !== null && since < maxRequestTime) await pause(maxRequestTime - since, signal)
 }
 
 async function applied(app: App, name: string, position: Lsn, signal: AbortSignal): Promise<void> {
@@ -118,16 +139,18 @@ async function requireWorker(app: App, name: string, signal: AbortSignal): Promi
   }
 }
 
-async function until(service: string, step: string, signal: AbortSignal, done: () => Promise<boolean>): Promise<void> {
+async function until(
+  service: string,
+  step: string,
+  signal: AbortSignal,
+  done: () => Promise<boolean>,
+  patience = PATIENCE,
+): Promise<void> {
   const started = performance.now()
   while (!(await done())) {
-    if (performance.now() - started > PATIENCE) {
+    if (performance.now() - started > patience) {
       throw new MigrateError('STEP_TIMEOUT', {
-        action: 'dual-write --off',
-        service,
-        step,
-        milliseconds: PATIENCE,
-        waiting: '',
+        ...{ action: 'dual-write --off', service, step, milliseconds: patience, waiting: '' },
       })
     }
     await pause(50, signal)

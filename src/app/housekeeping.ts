@@ -31,7 +31,11 @@ async function sweep(app: App, service: string): Promise<void> {
     .service(service)
     .query(`delete from migrate.undo where service = $1 and at < now() - interval '30 days'`, [service])
   await app.control.query(
-    `delete from migrate.intent where service = $1 and state <> 'open' and opened_at < now() - interval '25 hours'`,
+    `delete from migrate.intent where service = $1 and state not in ('open', 'unsettled') and opened_at < now() - interval '25 hours'`,
+    [service],
+  )
+  await app.control.query(
+    `delete from migrate.dead_letter where service = $1 and state <> 'open' and resolved_at < now() - interval '30 days'`,
     [service],
   )
   await app.control.query(`delete from migrate.router where expires_at < now() - interval '1 hour'`)

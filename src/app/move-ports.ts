@@ -1,9 +1,11 @@
 import { serviceOf } from '../config/service.ts'
+import { countOpen } from '../control/dead-letters.ts'
 import { openIntents } from '../control/intents.ts'
 import { holderName } from '../control/lease.ts'
 import { readRouters } from '../control/policy.ts'
 import { readProgress } from '../control/progress.ts'
 import { changeService, readService } from '../control/services.ts'
+import { countUnsettled } from '../control/unsettled.ts'
 import type { MovePorts, RowKey } from '../cutover/ports.ts'
 import { MigrateError } from '../errors.ts'
 import { pause } from '../model/pause.ts'
@@ -32,6 +34,7 @@ import { moveSequences, separateSequences } from '../stores/postgres/sequences.t
 import { readServiceGate, setServiceGate } from '../stores/postgres/service-gate.ts'
 import { longTransactions } from '../stores/postgres/sessions.ts'
 import { sqlstate } from '../stores/postgres/translate.ts'
+import { legsGate } from './legs-gate.ts'
 import { type App, namesOf } from './open.ts'
 import { sourcePosition } from './pipeline.ts'
 import { readTables } from './tables.ts'
@@ -52,6 +55,8 @@ export async function movePorts(app: App, name: string, action: string, signal: 
     [monolith, names.reverse],
   ] as const
   const audit = { who: holderName(), action }
+  // its second legs can neither be revoked nor be told from other writes by its gate
+  const plain = !serviceOf(app.config, name).idempotent
   const must = (done: boolean, what: string): void => {
     if (!done) throw new MigrateError('TAKEN_OVER', { what })
   }
@@ -66,7 +71,7 @@ export async function movePorts(app: App, name: string, action: string, signal: 
     async releaseWrites(run, stage) {
       const now = await readService(control, name)
       const change = stage === undefined || stage === now.stage ? { hold: null } : { hold: null, stage }
-      return changeService(control, name, now.stage, { ...change, ...legsOf(stage) }, audit, run)
+      return changeService(control, name, now.stage, { ...change, ...legsOf(stage, plain) }, audit, run)
     },
     async routers() {
       const routers = await readRouters(control)
@@ -83,7 +88,7 @@ export async function movePorts(app: App, name: string, action: string, signal: 
     async setGrace(run, graceMs) {
       must(await changePipeline(service, names.forward, run, { hold: true, graceMs }), names.forward)
     },
-    openLegs: async () => (await openIntents(control, name)).length,
+    openLegs: async () => (await openIntents(control, name)).length + (await countUnsettled(control, name)),
     async track(run, on) {
       for (const [database, pipeline] of pipelines) {
         must(await changePipeline(database, pipeline, run, { tracking: on ? run : null }), pipeline)
@@ -133,7 +138,11 @@ export async function movePorts(app: App, name: string, action: string, signal: 
     switchToMonolith: (run, epoch) => insist(() => switchBack(gate, name, run, epoch)),
     renew: (run, epoch) => insist(() => renewAuthority(gate, name, run, epoch, names.reverse)),
     shut: () => insist(() => shutGate(gate, name)),
-    setServiceGate: (run, epoch, mode) => setServiceGate(app.serviceGate(name), name, run, epoch, mode),
+    setServiceGate(run, epoch, mode) {
+      // opened by `dual-write`, when no late write of the time before can come any more
+      const wanted = mode === 'legs' && plain ? 'closed' : mode
+      return setServiceGate(app.serviceGate(name), name, run, epoch, wanted)
+    },
 
     crossingForeignKeys: () => crossingForeignKeys(monolith, tables.map(oidOf)),
     longTransactions: (seconds) => longTransactions(monolith, seconds),
@@ -141,7 +150,12 @@ export async function movePorts(app: App, name: string, action: string, signal: 
       const theirs = await readTables(service, name, serviceOf(app.config, name))
       return [...(await unarmed(monolith, tables)), ...(await unarmed(service, theirs))]
     },
-    serviceGate: async () => (await readServiceGate(service, name))?.mode ?? null,
+    async serviceGate() {
+      const found = await readServiceGate(service, name)
+      return { mode: found?.mode ?? null, wanted: legsGate(app.config, name) }
+    },
+    unsettledLegs: () => countUnsettled(control, name),
+    deadLetters: () => countOpen(control, name),
     verification: async () => readVerification(app, name, (await readAuthority(monolith, name)).epoch),
   }
 
@@ -167,9 +181,9 @@ async function insist<T>(attempt: () => Promise<T>): Promise<T> {
   }
 }
 
-/** Second legs run in `dual-write` only. */
-function legsOf(stage: string | undefined): { legs?: boolean } {
-  return stage === undefined ? {} : { legs: stage === 'dual-write' }
+/** Second legs run in `dual-write` only; after a rollback those that cannot be revoked wait for `dual-write` again. */
+function legsOf(stage: string | undefined, plain: boolean): { legs?: boolean } {
+  return stage === undefined ? {} : { legs: stage === 'dual-write' && !plain }
 }
 
 function oidOf(table: TableInfo): number {

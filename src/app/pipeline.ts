@@ -3,10 +3,11 @@ import { serviceOf } from '../config/service.ts'
 import { markRevoked, openIntents } from '../control/intents.ts'
 import { holderName } from '../control/lease.ts'
 import { writeProgress } from '../control/progress.ts'
+import { countUnsettled } from '../control/unsettled.ts'
 import { MigrateError } from '../errors.ts'
 import { asLsn, formatLsn, type Lsn } from '../model/lsn.ts'
 import { pause } from '../model/pause.ts'
-import type { Direction, SyncCounters } from '../model/progress.ts'
+import type { Direction, PipelineState, SyncCounters } from '../model/progress.ts'
 import { innerForeignKeys, readServer, type TableInfo } from '../stores/postgres/catalogue.ts'
 import { applicationName, claimCheckpoint, type SealedAnswer } from '../stores/postgres/checkpoint.ts'
 import { readAuthority } from '../stores/postgres/fence.ts'
@@ -28,9 +29,19 @@ export interface PipelineJob {
   /** fencing token of the worker's lease */
   readonly epoch: number
   readonly counters: SyncCounters
+  /** told with every report to the control database */
+  readonly onProgress: (progress: SyncProgress) => void
   readonly until?: Lsn
   readonly extraRows?: ExtraRows
   readonly signal: AbortSignal
+}
+
+export interface SyncProgress {
+  readonly direction: Direction
+  readonly state: PipelineState
+  /** bytes of the source's log that are not yet durable in the target; null = not known yet */
+  readonly lagBytes: number | null
+  readonly counters: SyncCounters
 }
 
 export function newCounters(): SyncCounters {
@@ -138,12 +149,22 @@ async function unseal(app: App, name: string, direction: Direction): Promise<Sea
   return { state: 'apply', authorityEpoch: direction === 'reverse' ? authority.epoch : null }
 }
 
-function pipelineControl({ app, name, direction, epoch, counters }: PipelineJob): PipelineControl {
+function pipelineControl(job: PipelineJob): PipelineControl {
+  const { app, name, direction, epoch, counters } = job
+  // The sink cannot keep such a leg from running: it only says since when it may run too late.
+  const plain = !serviceOf(app.config, name).idempotent
+  const keepsKeys = async (revoked: readonly string[]): Promise<boolean> =>
+    revoked.length > 0 || (await countUnsettled(app.control, name)) > 0
   return {
     openLegs: (olderThan) =>
       direction === 'forward' ? openIntents(app.control, name, olderThan) : Promise.resolve([]),
-    legsRevoked: (keys) => markRevoked(app.control, keys),
+    legsRevoked: (keys) => markRevoked(app.control, keys, plain ? 'unsettled' : 'revoked'),
+    ...(plain ? { keepsKeys } : {}),
     async publish({ phase, state, applied, source, hold, news }) {
+      if (phase === 'streaming') {
+        const lagBytes = applied === null || source === null ? null : Math.max(0, Number(source - applied))
+        job.onProgress({ direction, state, lagBytes, counters })
+      }
       const progress = {
         service: name,
         direction,

@@ -9,7 +9,7 @@ import { quoteLiteral } from '../stores/postgres/identifier.ts'
 import { type Finding, preflight } from '../stores/postgres/preflight.ts'
 import { enrolServiceGate } from '../stores/postgres/service-gate.ts'
 import { dropSlot, freeSlot, readSlot } from '../stores/postgres/slot.ts'
-import { copyTables } from '../stores/postgres/snapshot.ts'
+import { type CopyProgress, copyTables } from '../stores/postgres/snapshot.ts'
 import { MigrateError } from '../errors.ts'
 import { asLsn, formatLsn } from '../model/lsn.ts'
 import { preflightOptions } from './preflight-options.ts'
@@ -64,7 +64,7 @@ async function publishOnce(app: App, name: string, tables: readonly TableInfo[])
 export async function copyService(
   app: App,
   name: string,
-  onTable: (table: string, rows: number) => void,
+  told: { copied(table: string, rows: number): void; copying(progress: CopyProgress): void },
   signal: AbortSignal,
 ): Promise<void> {
   const names = namesOf(app.config, name)
@@ -86,7 +86,8 @@ export async function copyService(
       pipeline: names.forward,
       sourceSystem: (await readServer(app.monolith)).systemIdentifier,
       tables: sources.map((source, i) => ({ source, target: targets[i] ?? source })),
-      onTable,
+      onTable: (table, rows) => told.copied(table, rows),
+      onRows: (progress) => told.copying(progress),
       signal,
     })
   }

@@ -3,14 +3,16 @@ import { DEFAULTS } from '../config/defaults.ts'
 import { failpoints } from '../config/failpoint.ts'
 import { serviceOf } from '../config/service.ts'
 import { takeLease } from '../control/lease.ts'
-import { byLastRun, reconcileStore } from '../control/reconcile.ts'
+import { byLastRun, forgetPasses, reconcileStore } from '../control/reconcile.ts'
 import { readService } from '../control/services.ts'
 import { MigrateError } from '../errors.ts'
+import type { Alerts } from '../model/alert.ts'
 import { pause } from '../model/pause.ts'
 import { STAGE_RULES } from '../model/stage.ts'
 import type { ServiceReport } from '../reconcile/report.ts'
 import { type RangeProgress, reconcileService } from '../reconcile/run.ts'
 import { readAuthority } from '../stores/postgres/fence.ts'
+import { tellDrift } from './alerts.ts'
 import { type App, installControl, namesOf } from './open.ts'
 import { comparedTables, openSides, reconcilePorts } from './reconcile-ports.ts'
 import { relationOf, relationsOf } from './verification.ts'
@@ -22,6 +24,8 @@ export interface ReconcileRequest {
   readonly offline: boolean
   /** milliseconds */
   readonly budget?: number
+  /** look at every range in this run, also at those that a pass under way is through with */
+  readonly afresh?: boolean
   /** for tests: rows of a range */
   readonly rangeRows?: number
   readonly signal: AbortSignal
@@ -41,6 +45,7 @@ export async function reconcile(app: App, name: string, request: ReconcileReques
     signal: request.signal,
   })
   const signal = AbortSignal.any([request.signal, lease.lost])
+  if (request.afresh === true) await forgetPasses(app.control, name)
   await using sides = openSides(app, name)
   const { side } = await readAuthority(app.monolith, name)
   const tables = await comparedTables(app, name, sides, { authority: side, rangeRows: request.rangeRows })
@@ -67,7 +72,7 @@ export async function reconcile(app: App, name: string, request: ReconcileReques
 export async function reconcileServices(
   app: App,
   only: string | null,
-  request: ReconcileRequest & { readonly onService: (report: ServiceReport) => void },
+  request: ReconcileRequest & { readonly alerts: Alerts; readonly onService: (report: ServiceReport) => void },
 ): Promise<ServiceReport[]> {
   const deadline = performance.now() + (request.budget ?? DEFAULTS.reconcileBudgetMs)
   const reports: ServiceReport[] = []
@@ -77,6 +82,7 @@ export async function reconcileServices(
     try {
       const report = await reconcile(app, name, { ...request, budget: Math.max(1, deadline - performance.now()) })
       reports.push(report)
+      tellDrift(request.alerts, report, request.tables.length === 0)
       request.onService(report)
     } catch (error) {
       errors.push(error)

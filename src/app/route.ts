@@ -5,6 +5,7 @@ import { holderName } from '../control/lease.ts'
 import { forgetRouter, readRouters, routerControl } from '../control/policy.ts'
 import { changeService, illegal, readService, type ServiceState } from '../control/services.ts'
 import { SecondLegs } from '../dualwrite/leg.ts'
+import type { Alerts } from '../model/alert.ts'
 import { STAGE_RULES } from '../model/stage.ts'
 import { type RunningRouter, SYSTEM_CLOCK } from '../router/options.ts'
 import { serveRouter } from '../router/server.ts'
@@ -35,23 +36,25 @@ export async function showRoutes(app: App) {
   return { services, routers: await readRouters(app.control) }
 }
 
+export interface ServeOptions {
+  readonly listen: { readonly host: string; readonly port: number }
+  readonly log: (line: string) => void
+  /** hears of second legs that became dead letters */
+  readonly alerts: Alerts
+  readonly onListening: (router: RunningRouter, instance: string) => void
+  readonly signal: AbortSignal
+}
+
 /** Runs a router until the signal aborts, then drains it. Throws PORT_IN_USE. */
-export async function serve(
-  app: App,
-  options: {
-    readonly listen: { host: string; port: number }
-    readonly log: (line: string) => void
-    readonly onListening: (router: RunningRouter, instance: string) => void
-    readonly signal: AbortSignal
-  },
-): Promise<{ counters: object }> {
+export async function serve(app: App, options: ServeOptions): Promise<{ counters: object }> {
   await installControl(app)
   const instance = `${hostname()}/${process.pid}`
   const control = routerControl(app.control, app.monolith)
   const legs = new SecondLegs({
     intents: intentStore(app.control),
-    services: new Map(Object.entries(app.config.services).map(([name, { http }]) => [name, http])),
+    services: new Map(Object.entries(app.config.services)),
     clock: SYSTEM_CLOCK,
+    alerts: options.alerts,
     log: options.log,
   })
   try {

@@ -1,8 +1,11 @@
+import { type OpenAlert, openAlerts } from '../control/alerts.ts'
+import { countOpen } from '../control/dead-letters.ts'
 import { legCounts } from '../control/intents.ts'
 import { lastRun } from '../control/journal.ts'
 import { readRouters } from '../control/policy.ts'
 import { readProgress } from '../control/progress.ts'
-import { readService } from '../control/services.ts'
+import { newestVersion, readService } from '../control/services.ts'
+import { countUnsettled } from '../control/unsettled.ts'
 import type { Direction, SyncCounters } from '../model/progress.ts'
 import { type Stage, STAGE_RULES } from '../model/stage.ts'
 import { readAuthority } from '../stores/postgres/fence.ts'
@@ -15,6 +18,8 @@ export interface StatusSnapshot {
   readonly project: string
   readonly services: readonly ServiceStatus[]
   readonly routers: readonly { instance: string; version: number; age: number }[]
+  /** what routers that are up to date obey */
+  readonly policyVersion: number
 }
 
 export interface ServiceStatus {
@@ -25,6 +30,12 @@ export interface ServiceStatus {
   readonly sync: readonly PipelineStatus[]
   /** second legs of the last ten minutes by state and verdict */
   readonly legs: readonly { state: string; verdict: string | null; count: number }[]
+  /** second legs that may still run in the service */
+  readonly unsettled: number
+  /** open ones */
+  readonly deadLetters: number
+  /** raised and not over */
+  readonly alerts: readonly OpenAlert[]
   /** null until reconcile has run */
   readonly verification: VerificationStatus | null
   readonly lastRun: { kind: string; state: string; seconds: number | null; reason: string | null } | null
@@ -61,6 +72,7 @@ export async function readStatus(app: App, only: string | null): Promise<StatusS
   return {
     project: app.config.project,
     services,
+    policyVersion: installed ? await newestVersion(app.control) : 0,
     routers: routers.map(({ instance, version, age }) => ({ instance, version, age })),
   }
 }
@@ -73,8 +85,16 @@ async function isInstalled(app: App): Promise<boolean> {
 }
 
 function untouched(service: string): ServiceStatus {
-  const none = { authority: null, sync: [], legs: [], verification: null, lastRun: null }
-  return { service, stage: 'off', percent: 0, ...none, next: `migrate sync ${service}` }
+  const none = { authority: null, sync: [], legs: [], unsettled: 0, deadLetters: 0, alerts: [] }
+  return {
+    service,
+    stage: 'off',
+    percent: 0,
+    ...none,
+    verification: null,
+    lastRun: null,
+    next: `migrate sync ${service}`,
+  }
 }
 
 async function serviceStatus(app: App, service: string): Promise<ServiceStatus> {
@@ -97,9 +117,23 @@ async function serviceStatus(app: App, service: string): Promise<ServiceStatus> 
       await Promise.all([pipelineStatus(app, service, 'forward'), pipelineStatus(app, service, 'reverse')])
     ).filter((pipeline) => pipeline !== null),
     legs: await legCounts(app.control, service, 600),
+    ...(await troubledLegs(app, service)),
+    alerts: await openAlerts(app.control, service),
     verification: await readVerification(app, service, authority.epoch),
     lastRun: run === null ? null : { kind: run.kind, state: run.state, seconds: run.seconds, reason: run.reason },
     next: interrupted ? `migrate ${run.kind} ${service}` : next === null ? null : nextCommand(next, service),
+  }
+}
+
+/** `status` installs nothing: an older control schema has no letters. */
+async function troubledLegs(app: App, service: string): Promise<{ unsettled: number; deadLetters: number }> {
+  const { rows } = await app.control.query<{ present: boolean }>(
+    `select to_regclass('migrate.dead_letter') is not null as present`,
+  )
+  if (rows[0]?.present !== true) return { unsettled: 0, deadLetters: 0 }
+  return {
+    unsettled: await countUnsettled(app.control, service),
+    deadLetters: await countOpen(app.control, service),
   }
 }
 

@@ -3,19 +3,34 @@ import { readService } from '../control/services.ts'
 import { asMigrateError, MigrateError } from '../errors.ts'
 import { formatLsn, type Lsn } from '../model/lsn.ts'
 import { pause } from '../model/pause.ts'
+import type { Alerts } from '../model/alert.ts'
 import type { Direction, SyncCounters } from '../model/progress.ts'
 import { STAGE_RULES } from '../model/stage.ts'
 import { retry } from '../retry.ts'
+import type { CopyProgress } from '../stores/postgres/snapshot.ts'
 import type { Finding } from '../stores/postgres/preflight.ts'
 import { keepHouse } from './housekeeping.ts'
 import { settleAbandoned } from './interrupted.ts'
 import { type App, installControl, namesOf } from './open.ts'
-import { newCounters, openExtraRows, type PipelineJob, runDirection, sourcePosition } from './pipeline.ts'
+import {
+  newCounters,
+  openExtraRows,
+  type PipelineJob,
+  runDirection,
+  sourcePosition,
+  type SyncProgress,
+} from './pipeline.ts'
+import { type SyncAlarm, syncAlarm } from './sync-alarm.ts'
 import { checkService, copyService, prepareReverse, prepareService } from './prepare.ts'
+import { settleLegs } from './settle-legs.ts'
 
 export interface SyncEvents {
+  /** about once a second while a table is copied */
+  copying(progress: CopyProgress): void
   copied(table: string, rows: number): void
   following(direction: Direction): void
+  /** about once a second while it follows */
+  progress(progress: SyncProgress): void
   retrying(direction: Direction, error: Error): void
 }
 
@@ -28,6 +43,12 @@ export type SyncResult =
       readonly counters: Record<Direction, SyncCounters>
     }
 
+export interface SyncOptions {
+  readonly once: boolean
+  readonly events: SyncEvents
+  readonly signal: AbortSignal
+}
+
 /**
  * Copies a service's tables and applies what the monolith commits; with `once` only what was committed before the
  * start. Throws LOCKED when another worker has the service, and what a pipeline throws for good.
@@ -35,8 +56,43 @@ export type SyncResult =
 export async function syncService(
   app: App,
   name: string,
-  options: { readonly once: boolean; readonly events: SyncEvents; readonly signal: AbortSignal },
+  options: SyncOptions & { readonly alerts: Alerts },
 ): Promise<SyncResult> {
+  using alarm = syncAlarm(options.alerts, name)
+  try {
+    return await followService(app, name, { ...options, alarm })
+  } catch (error) {
+    if (!options.signal.aborted) alarm.ended(error)
+    throw error
+  }
+}
+
+/** As `syncService`; the alarm belongs to the caller, who may start it again. */
+export async function followService(
+  app: App,
+  name: string,
+  options: SyncOptions & { readonly alarm: SyncAlarm },
+): Promise<SyncResult> {
+  const { alarm, events } = options
+  return await copyAndFollow(app, name, {
+    ...options,
+    events: {
+      copying: (progress) => events.copying(progress),
+      copied: (table, rows) => events.copied(table, rows),
+      following: (direction) => events.following(direction),
+      progress(progress) {
+        alarm.alive(progress.direction)
+        events.progress(progress)
+      },
+      retrying(direction, error) {
+        alarm.retrying(direction, error)
+        events.retrying(direction, error)
+      },
+    },
+  })
+}
+
+async function copyAndFollow(app: App, name: string, options: SyncOptions): Promise<SyncResult> {
   const findings = await checkService(app, name)
   if (findings.length > 0) return { kind: 'refused', findings }
   await installControl(app)
@@ -50,8 +106,6 @@ export async function syncService(
   const position = formatLsn(await sourcePosition(app, name, 'forward'))
   return { kind: 'done', slot: namesOf(app.config, name).slot, position, counters }
 }
-
-type SyncOptions = Parameters<typeof syncService>[2]
 
 /** Until the end of the work, of the lease or of the user's patience. */
 async function followUnder(
@@ -68,11 +122,13 @@ async function followUnder(
   try {
     await prepareService(app, name)
     const until = once ? await sourcePosition(app, name, 'forward') : undefined
-    await copyService(app, name, (table, rows) => events.copied(table, rows), signal)
+    await copyService(app, name, events, signal)
     others.push(keepHouse(app, name, besides))
-    others.push(settleAbandoned(app, name, (error) => events.retrying('forward', error), besides))
+    const failed = (error: Error): void => events.retrying('forward', error)
+    others.push(settleAbandoned(app, name, failed, besides), settleLegs(app, name, failed, besides))
+    const onProgress = (now: SyncProgress): void => events.progress(now)
     await follow(
-      { app, name, epoch: lease.epoch, extraRows: openExtraRows(app, name), signal },
+      { app, name, epoch: lease.epoch, extraRows: openExtraRows(app, name), signal, onProgress },
       counters,
       until,
       events,

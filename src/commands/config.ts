@@ -1,5 +1,6 @@
 import type { Described, Origin } from '../config/describe.ts'
-import { keyValues, plain, table } from '../ui/text.ts'
+import { EXIT } from '../errors.ts'
+import { keyValues, mark, plain, table } from '../ui/text.ts'
 import { defineCommand, type GroupDefinition } from './command.ts'
 
 const validate = defineCommand({
@@ -98,9 +99,44 @@ function originText(origin: Origin): string {
   }
 }
 
+const testAlerts = defineCommand({
+  name: 'test-alerts',
+  summary: 'Send a test to every target of the alerts',
+  examples: [
+    'migrate config test-alerts',
+    'migrate config test-alerts --env-file .env',
+    'migrate config test-alerts --json',
+  ],
+  async run({ output, signal, loadConfig }) {
+    const { testAlerts: test } = await import('../app/alerts.ts')
+    const tested = await test(await loadConfig(), signal)
+    const failed = tested.flatMap(({ error }) => (error === null ? [] : [error]))
+    const targets = tested.map(({ target, error }) => ({ target, error: error?.code ?? null }))
+    output.result(
+      {
+        schema: 'migrate.config-test-alerts/1',
+        status: failed.length === 0 ? 'ok' : 'error',
+        data: { targets },
+        issues: failed.map(({ code, message, hint }) => ({ code, severity: 'error', message, hint })),
+      },
+      (ansi) =>
+        tested.length === 0
+          ? 'the configuration names no target: add `alerts`, see docs/how-to/alerts.md'
+          : tested
+              .map(({ target, error }) =>
+                error === null
+                  ? mark('ok', `${plain(target)} took it`, ansi)
+                  : `${mark('failed', error.code, ansi)}  ${plain(error.message)}`,
+              )
+              .join('\n'),
+    )
+    if (failed.length > 0) output.exit(EXIT.unavailable)
+  },
+})
+
 export const config: GroupDefinition = {
   name: 'config',
   summary: 'Check or show the configuration, or describe it to an editor',
   examples: ['migrate config validate', 'migrate config show --origin', 'migrate config schema'],
-  subcommands: [validate, show, schema],
+  subcommands: [validate, show, schema, testAlerts],
 }

@@ -6,6 +6,7 @@ import type { DemoEvents } from '../../fixtures/demo/walk.ts'
 import { MigrateError } from '../errors.ts'
 import { defineCommand } from './command.ts'
 import { reportVerdict } from './demo-verdict.ts'
+import { openLiveArea } from './live.ts'
 import type { Output } from './output.ts'
 
 export const demo = defineCommand<DemoCommandOptions>({
@@ -35,6 +36,8 @@ export const demo = defineCommand<DemoCommandOptions>({
     const { walk, writeEnvironment } = await import('../../fixtures/demo/walk.ts')
     const { keep, small } = options
     let reported = false
+    using live = await openLiveArea(output)
+    const { renderDemo } = await import('../ui/demo-view.ts')
     const verdict = await walk({
       size: small === true ? 'small' : 'demo',
       floors: floorsOf(options),
@@ -45,7 +48,7 @@ export const demo = defineCommand<DemoCommandOptions>({
       readsPerSecond: small === true ? 300 : 480,
       dwell: numberOf('--dwell', options.dwell) ?? (small === true ? 2 : 6),
       signal,
-      events: tellEvents(output),
+      events: live === null ? tellEvents(output) : renderDemo(live, output.colors),
       ...(keep === true && {
         keep: async (shop, verdict, ledger) => {
           reportVerdict(output, verdict)

@@ -3,12 +3,14 @@ import { check } from './check.ts'
 import { config } from './config.ts'
 import { cutover } from './cutover.ts'
 import { demo } from './demo.ts'
+import { dlq } from './dlq.ts'
 import { dualWrite } from './dual-write.ts'
 import { explain } from './explain.ts'
 import { init } from './init.ts'
 import { reconcile } from './reconcile.ts'
 import { rollback } from './rollback.ts'
 import { route } from './route.ts'
+import { run } from './run.ts'
 import { status } from './status.ts'
 import { sync } from './sync.ts'
 
@@ -23,6 +25,8 @@ export const COMMANDS: readonly CommandDefinition[] = [
   cutover,
   rollback,
   reconcile,
+  dlq,
+  run,
   status,
   config,
   explain,

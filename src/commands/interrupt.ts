@@ -1,4 +1,4 @@
-import { EXIT, type ExitCode } from '../errors.ts'
+import { EXIT, type ExitCode, MigrateError } from '../errors.ts'
 
 const TWICE_MS = 3_000
 
@@ -9,6 +9,7 @@ const TWICE_MS = 3_000
 export function watchInterrupts(proc: SignalSource, say: (line: string) => void, now: () => number): Interrupts {
   const controller = new AbortController()
   let code: ExitCode | null = null
+  let unwritable = false
   let lastInterrupt = Number.NEGATIVE_INFINITY
 
   const onInterrupt = () => {
@@ -18,9 +19,17 @@ export function watchInterrupts(proc: SignalSource, say: (line: string) => void,
     stop(EXIT.interrupted)
   }
   const onTerminate = () => stop(EXIT.terminated)
-  // The reader has gone (`| head`): nobody is left to tell, and that is no failure.
   const onStdoutError = (error: NodeJS.ErrnoException) => {
-    if (error.code === 'EPIPE') stop(EXIT.ok)
+    // The reader has gone (`| head`): nobody is left to tell, and that is no failure.
+    if (error.code === 'EPIPE') return stop(EXIT.ok)
+    // A full disk must not end a worker, but the answer is lost, and the exit code has to say so.
+    if (unwritable) return
+    unwritable = true
+    const lost = new MigrateError('OUTPUT_UNWRITABLE', { reason: error.code ?? 'unknown' })
+    say(`✖ ${lost.code}  ${lost.message}\n  Do: ${lost.hint}`)
+    proc.once('exit', () => {
+      proc.exitCode ||= lost.exit
+    })
   }
   // Without stderr there is nowhere to complain to.
   const onStderrError = () => undefined
@@ -56,8 +65,10 @@ export interface Interrupts extends Disposable {
 
 interface SignalSource {
   on(event: 'SIGINT' | 'SIGTERM', listener: () => void): unknown
+  once(event: 'exit', listener: () => void): unknown
   off(event: 'SIGINT' | 'SIGTERM', listener: () => void): unknown
   exit(code: number): void
+  exitCode?: number | string | null | undefined
   readonly stdout: ErrorSource
   readonly stderr: ErrorSource
 }

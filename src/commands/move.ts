@@ -1,10 +1,11 @@
 import type { RunKind } from '../control/journal.ts'
 import type { Gate } from '../cutover/gates.ts'
 import type { Step } from '../cutover/plan.ts'
-import type { StepReport } from '../cutover/run.ts'
 import { MigrateError } from '../errors.ts'
 import { type Colors, mark, table } from '../ui/text.ts'
 import type { CommandContext } from './command.ts'
+import { openLiveArea } from './live.ts'
+import { drawMove, moveLines } from './move-progress.ts'
 
 export interface MoveCommandOptions {
   readonly dryRun?: true
@@ -32,20 +33,17 @@ export async function runMove(context: CommandContext, name: string, kind: RunKi
     )
     return
   }
+  using live = await openLiveArea(output)
+  const { planCutover, planRollback } = await import('../cutover/plan.ts')
+  const plan = kind === 'cutover' ? planCutover(name) : planRollback(name)
+  const events = live === null ? moveLines(output) : drawMove(live, { kind, service: name, plan }, output)
   const result = await moveService(app, name, kind, {
     ...(maxWriteOutage === undefined ? {} : { maxWriteOutage }),
     signal,
-    events: {
-      onStep: (report) => output.progress({ event: 'step', ...report }, stepLine(report, output.colors)),
-      onGates: (gates) => output.progress({ event: 'gates', gates }, `${gates.length} gates looked at`),
-      onRecovered: (earlier, state) =>
-        output.progress(
-          { event: 'recovered', kind: earlier, state },
-          `an interrupted ${earlier} was found and is now ${state}`,
-        ),
-    },
+    events,
   })
   const side = kind === 'cutover' ? name : 'the monolith'
+  const plain = app.config.services[name]?.idempotent === false
   output.result(
     {
       schema: `migrate.${kind}/1`,
@@ -55,19 +53,15 @@ export async function runMove(context: CommandContext, name: string, kind: RunKi
         { cmd: `migrate status ${name}`, why: 'see where it stands' },
         kind === 'cutover'
           ? { cmd: `migrate rollback ${name}`, why: 'back to dual-write, without losing a write' }
-          : { cmd: `migrate cutover ${name}`, why: 'move it again' },
+          : plain
+            ? { cmd: `migrate dual-write ${name}`, why: 'send it second legs again, once no late write can come' }
+            : { cmd: `migrate cutover ${name}`, why: 'move it again' },
       ],
     },
     (ansi) =>
       `${ansi.green('✔')} ${kind} of ${name}: ${side} has the write authority (epoch ${result.epoch}); ` +
       (result.finished ? 'an interrupted run was finished' : `writes were stopped for ${result.outageMs} ms`),
   )
-}
-
-function stepLine(report: StepReport, ansi: Colors): string {
-  if (report.state === 'begin') return ''
-  const word = report.step.padEnd(15)
-  return `${mark(report.state === 'end' ? 'ok' : 'failed', word, ansi)} ${String(report.milliseconds).padStart(6)} ms  ${ansi.dim(report.text)}`
 }
 
 function planText(gates: readonly Gate[], steps: readonly Step[], ansi: Colors): string {

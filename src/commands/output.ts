@@ -2,33 +2,53 @@ import { EXIT, type ExitCode } from '../errors.ts'
 import { type Colors, createColors, nextBlock } from '../ui/text.ts'
 
 /** What a command says: results on stdout, everything else on stderr. With `json`, stdout carries NDJSON only. */
-export function createOutput(streams: OutputStreams, { json, color }: OutputStyle): Output {
+export function createOutput(streams: OutputStreams, { json, color, live = false }: OutputStyle): Output {
   const { stdout, stderr } = streams
   let code: ExitCode = EXIT.ok
+  let area: LiveArea | null = null
 
   return {
     json,
     colors: createColors(color && stderr.isTTY === true),
+    terminal: live && !json && stderr.isTTY === true ? stderr : null,
+    attach(live) {
+      area = live
+    },
+    detach,
     result(result, renderText) {
       const { schema, status, data, issues = [], nextSteps = [] } = result
+      // both streams may be the same terminal
+      detach()
       code = STATUS_EXIT[status]
       if (json) return emit({ schema, ok: status === 'ok', status, data, issues, nextSteps })
       const ansi = createColors(color && stdout.isTTY === true)
       stdout.write(withNewline(renderText(ansi)) + nextBlock(nextSteps, ansi))
     },
+    print(event, line) {
+      if (json) emit(event)
+      else stdout.write(withNewline(line))
+    },
     progress(event, line) {
       if (json) emit(event)
-      else stderr.write(withNewline(line))
+      else say(line)
     },
-    note(line) {
-      stderr.write(withNewline(line))
-    },
+    note: say,
     exit(exitCode) {
       code = exitCode
     },
     get code() {
       return code
     },
+  }
+
+  function say(line: string): void {
+    if (area === null) stderr.write(withNewline(line))
+    else if (line !== '') area.line(line)
+  }
+
+  function detach(): void {
+    area?.close()
+    area = null
   }
 
   function emit(value: object): void {
@@ -61,19 +81,39 @@ export interface NextStep {
   readonly why: string
 }
 
+interface Event {
+  readonly event: string
+  readonly [field: string]: unknown
+}
+
 export interface Output {
   readonly json: boolean
   /** the colours of stderr, for lines given to `progress` and `note` */
   readonly colors: Colors
+  /** stderr, when a command may draw on it; null = lines only: it is no terminal, or --json, TERM=dumb, CI */
+  readonly terminal: Terminal | null
+  /** what is said from now on goes above this area, which closes before the result */
+  attach(area: LiveArea): void
+  detach(): void
   result(result: Result, renderText: (ansi: Colors) => string): void
+  /** a part of the result, before its end: `line` on stdout, with --json the event */
+  print(event: Event, line: string): void
   /** what happens on the way: `line` on stderr, nothing when it is empty; with --json the event on stdout */
-  progress(event: { readonly event: string; readonly [field: string]: unknown }, line: string): void
+  progress(event: Event, line: string): void
   /** a line for humans on stderr, also with --json */
   note(line: string): void
   /** overrides the exit code that the result's status implies */
   exit(code: ExitCode): void
   readonly code: ExitCode
 }
+
+/** The part of a live area that everything else has to know of. */
+interface LiveArea {
+  line(text: string): void
+  close(): void
+}
+
+type Terminal = OutputStreams['stderr']
 
 export interface OutputStreams {
   readonly stdout: TextStream
@@ -84,6 +124,8 @@ export interface OutputStyle {
   readonly json: boolean
   /** colours are wanted; a stream that is no terminal gets none all the same */
   readonly color: boolean
+  /** a live area is wanted, where stderr is a terminal */
+  readonly live?: boolean
 }
 
 interface TextStream {

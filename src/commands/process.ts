@@ -11,7 +11,8 @@ export async function runProcess(proc: NodeJS.Process): Promise<void> {
   const argv = proc.argv.slice(2)
   const json = argv.includes('--json')
   const color = !argv.includes('--no-color') && (env['NO_COLOR'] ?? '') === '' && env['TERM'] !== 'dumb'
-  const output = createOutput(proc, { json, color })
+  const live = env['TERM'] !== 'dumb' && (env['CI'] ?? '') === ''
+  const output = createOutput(proc, { json, color, live })
 
   proc.on('uncaughtException', (error) => crash(proc, error, output))
   using interrupts = watchInterrupts(proc, (line) => output.note(line), Date.now)
@@ -24,6 +25,7 @@ const LINGER_MS = 2_000
 
 /** Something threw outside of every await: what the process holds is unknown, so it says so and ends. */
 function crash(proc: NodeJS.Process, error: Error, output: Output): void {
+  output.detach()
   const code = reportFailure(error, output, true)
   proc.stdout.write('', () => proc.exit(code))
 }

@@ -31,8 +31,16 @@ export const reconcile = defineCommand<ReconcileCommandOptions>({
       .option('--budget <time>', 'stop looking after this time, go on there the next time (default: 4m)'),
   async run(context, [only], options) {
     if (options.cron === undefined) return await once(context, only, options)
-    const { runAt } = await import('./schedule.ts')
-    await runAt(options.cron, context, () => once(context, only, options))
+    const { parseCron, runAt } = await import('../app/schedule.ts')
+    const { output, signal } = context
+    const schedule = {
+      times: parseCron(options.cron, 'reconcile'),
+      signal,
+      onNext: (at: Date) => output.progress({ event: 'next', at: at.toISOString() }, `next run at ${at.toISOString()}`),
+      onFailure: ({ code, message, hint }: MigrateError) =>
+        output.progress({ event: 'failed', code, message, hint }, `${code}  ${message}`),
+    }
+    await runAt(schedule, () => once(context, only, options))
   },
 })
 
@@ -42,12 +50,14 @@ async function once(
   options: ReconcileCommandOptions,
 ) {
   const { openApp } = await import('../app/open.ts')
+  const { openAlerts } = await import('../app/alerts.ts')
   const { reconcileServices } = await import('../app/reconcile.ts')
   const budget = durationOf(options.budget, 'reconcile')
   if (only === undefined && options.tables !== undefined) {
     throw new MigrateError('USAGE', { reason: '--tables needs the name of a service', command: 'migrate reconcile' })
   }
   await using app = openApp(await loadConfig(), 'reconcile')
+  await using alerts = openAlerts(app, output.note)
   const reports = await reconcileServices(app, only ?? null, {
     tables: (options.tables ?? '')
       .split(',')
@@ -56,7 +66,7 @@ async function once(
     strict: options.strict === true,
     offline: options.offline === true,
     ...(budget === undefined ? {} : { budget }),
-    signal,
+    ...{ signal, alerts },
     onRange: (range) => output.progress({ event: 'range', ...range }, rangeLine(range)),
     onService: (report) =>
       output.progress({ event: 'compared', ...summary(report) }, `compared ${report.service}: ${report.outcome}`),

@@ -1,5 +1,6 @@
 import { MigrateError } from '../errors.ts'
 import { keyValues, table } from '../ui/text.ts'
+import { addressOf } from './address.ts'
 import { defineCommand, type GroupDefinition } from './command.ts'
 
 const serve = defineCommand<{ listen?: string }>({
@@ -10,12 +11,14 @@ const serve = defineCommand<{ listen?: string }>({
   async run({ signal, output, loadConfig }, _args, { listen }) {
     const { openApp } = await import('../app/open.ts')
     const app = await import('../app/route.ts')
+    const { openAlerts } = await import('../app/alerts.ts')
     const config = await loadConfig()
     const opened = openApp(config, 'router')
+    const alerts = openAlerts(opened, output.note)
     try {
       const { counters } = await app.serve(opened, {
-        listen: listen === undefined ? config.router.listen : address(listen),
-        signal,
+        listen: listen === undefined ? config.router.listen : addressOf(listen, 'route serve'),
+        ...{ signal, alerts },
         log: (line) => output.note(line),
         onListening: (router, instance) =>
           output.progress(
@@ -25,6 +28,7 @@ const serve = defineCommand<{ listen?: string }>({
       })
       output.result({ schema: 'migrate.route-serve/1', status: 'ok', data: { counters } }, () => 'drained')
     } finally {
+      await app.closeSoon(alerts)
       await app.closeSoon(opened)
     }
   },
@@ -105,14 +109,4 @@ function percentOf(text: string): number {
   const percent = /^\d{1,3}(\.\d{1,3})?$/.test(text) ? Number(text) : Number.NaN
   if (!(percent <= 100)) throw new MigrateError('PERCENT_INVALID', { value: `"${text}"` })
   return percent
-}
-
-function address(text: string): { host: string; port: number } {
-  const match = /^(\[[\da-fA-F:]+\]|[\w.-]+):(\d{1,5})$/.exec(text)
-  const port = Number(match?.[2])
-  if (match === null || port > 65_535) {
-    const reason = '--listen takes HOST:PORT, for example 127.0.0.1:8080'
-    throw new MigrateError('USAGE', { reason, command: 'migrate route serve' })
-  }
-  return { host: (match[1] as string).replace(/^\[|\]$/g, ''), port }
 }

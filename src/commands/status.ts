@@ -1,103 +1,71 @@
-import type { PipelineStatus, ServiceStatus, StatusSnapshot } from '../app/status.ts'
-import type { VerificationStatus } from '../app/verification.ts'
-import { type Colors, mark } from '../ui/text.ts'
+import type { StatusSnapshot } from '../app/status.ts'
+import { plain } from '../ui/text.ts'
+import { MigrateError } from '../errors.ts'
+import type { Wait } from '../app/wait.ts'
 import { defineCommand } from './command.ts'
-import { age } from './reconcile-text.ts'
+import { durationOf } from './duration.ts'
+import type { Output } from './output.ts'
+import { statusText } from './status-text.ts'
 
-export const status = defineCommand({
+interface StatusCommandOptions {
+  readonly watch?: true
+  readonly wait?: string
+  readonly timeout?: string
+}
+
+export const status = defineCommand<StatusCommandOptions>({
   name: 'status',
   summary: 'Show where every service stands',
-  examples: ['migrate status', 'migrate status users', 'migrate status --json'],
-  configure: (command) => command.argument('[service]', 'only this service'),
-  async run({ output, loadConfig }, [only]) {
+  examples: ['migrate status', 'migrate status users --watch', 'migrate status users --wait caught-up --timeout 30s'],
+  configure: (command) =>
+    command
+      .argument('[service]', 'only this service')
+      .option('-w, --watch', 'go on until ^C; what changes, as it changes')
+      .option(
+        '--wait <state>',
+        'wait until caught-up (the copies have what was committed before) or healthy (workers, slots, routers and rows are as they must be); exit 6 when it is not so in time',
+      )
+      .option('--timeout <time>', 'how long to wait (default: 60s)'),
+  async run(context, [only], options) {
+    const { output, signal, loadConfig } = context
+    const wait = waitOf(options)
     const { openApp } = await import('../app/open.ts')
     const { readStatus } = await import('../app/status.ts')
     const { serviceOf } = await import('../config/service.ts')
     const config = await loadConfig()
     if (only !== undefined) serviceOf(config, only)
     await using app = openApp(config, 'status')
-    const snapshot = await readStatus(app, only ?? null)
-    const nextSteps = snapshot.services.flatMap(({ service, stage, next }) =>
-      next === null ? [] : [{ cmd: next, why: `${service} is at stage ${stage}` }],
-    )
-    output.result({ schema: 'migrate.status/1', status: 'ok', data: snapshot, nextSteps }, (ansi) =>
-      statusText(snapshot, ansi),
-    )
+    if (wait === null && options.watch !== true) return tell(output, await readStatus(app, only ?? null))
+    if (wait === null) {
+      const { watchStatus } = await import('./status-watch.ts')
+      return tell(output, await watchStatus(app, only ?? null, context))
+    }
+    const { waitUntil } = await import('../app/wait.ts')
+    const onMissing = (missing: readonly string[]): void =>
+      output.progress({ event: 'waiting', missing }, `waiting: ${missing.map(plain).join('; ')}`)
+    tell(output, await waitUntil(app, wait.for, { only: only ?? null, timeout: wait.timeout, signal, onMissing }))
   },
 })
 
-function statusText(snapshot: StatusSnapshot, ansi: Colors): string {
-  const routers = snapshot.routers.map(
-    (router) => `  ${router.instance}  version ${router.version}, seen ${router.age.toFixed(1)} s ago`,
+function tell(output: Output, snapshot: StatusSnapshot): void {
+  const nextSteps = snapshot.services.flatMap(({ service, stage, next }) =>
+    next === null ? [] : [{ cmd: next, why: `${service} is at stage ${stage}` }],
   )
-  return [
-    ansi.bold(snapshot.project),
-    ...snapshot.services.map((service) => serviceText(service, ansi)),
-    ansi.bold('routers'),
-    ...(routers.length === 0 ? ['  none'] : routers),
-  ].join('\n')
+  output.result({ schema: 'migrate.status/1', status: 'ok', data: snapshot, nextSteps }, (ansi) =>
+    statusText(snapshot, ansi),
+  )
 }
 
-function serviceText(service: ServiceStatus, ansi: Colors): string {
-  const lines = [`├ ${ansi.bold(service.service)}  stage ${service.stage}, ${service.percent} % of the reads`]
-  if (service.authority !== null) {
-    const { side, epoch, fenced } = service.authority
-    const writer = side === 'monolith' ? 'the monolith' : 'the service'
-    lines.push(`│   writes    ${writer} (epoch ${epoch})${fenced ? ansi.yellow(', fenced now') : ''}`)
+const DEFAULT_WAIT = 60_000
+
+/** Throws USAGE. */
+function waitOf({ watch, wait, timeout }: StatusCommandOptions): { for: Wait; timeout: number } | null {
+  const refuse = (reason: string): never => {
+    throw new MigrateError('USAGE', { reason, command: 'migrate status' })
   }
-  for (const pipeline of service.sync)
-    lines.push(`│   ${pipeline.direction.padEnd(8)}  ${pipelineText(pipeline, ansi)}`)
-  if (service.legs.length > 0) {
-    const counts = service.legs.map(
-      ({ state, verdict, count }) => `${count} ${state}${verdict === null ? '' : ` ${verdict}`}`,
-    )
-    lines.push(`│   legs      ${counts.join(', ')} in 10 min`)
-  }
-  if (service.verification !== null) lines.push(`│   reconcile ${verificationText(service.verification, ansi)}`)
-  if (service.lastRun !== null) {
-    const { kind, state, seconds, reason } = service.lastRun
-    const took = seconds === null ? '' : ` in ${seconds.toFixed(1)} s`
-    lines.push(`│   last run  ${kind} ${state}${took}${reason ? ` (${reason})` : ''}`)
-  }
-  return lines.join('\n')
-}
-
-function pipelineText(pipeline: PipelineStatus, ansi: Colors): string {
-  const alive = pipeline.alive
-    ? mark('ok', pipeline.state, ansi)
-    : mark('failed', `no worker for ${pipeline.age.toFixed(0)} s`, ansi)
-  const lag = pipeline.lagBytes === null ? 'lag unknown' : `lag ${bytes(pipeline.lagBytes)}`
-  const retained =
-    pipeline.retainedBytes === null ? ansi.red('slot is gone') : `slot keeps ${bytes(pipeline.retainedBytes)}`
-  const foreign = pipeline.foreign === 0 ? '' : ansi.red(`, ${pipeline.foreign} foreign rows`)
-  return `${alive}, ${lag}, ${retained}, ${pipeline.rows} rows${pipeline.hold ? ', held for the grace' : ''}${legRows(pipeline)}${foreign}`
-}
-
-/** What second legs had made of the rows: nothing is said about what was right. */
-function legRows({ legs }: PipelineStatus): string {
-  const said: [number, string][] = [
-    [legs.repaired, 'repaired'],
-    [legs.extra, 'extra rows removed'],
-    [legs.serviceExtra, 'rows in the way removed'],
-  ]
-  return said.flatMap(([count, what]) => (count === 0 ? [] : [`, ${count} ${what}`])).join('')
-}
-
-function verificationText({ through, age: seconds, drift }: VerificationStatus, ansi: Colors): string {
-  const verified =
-    through === null
-      ? mark('waiting', 'not fully verified under this authority', ansi)
-      : `every row verified ${age(seconds ?? 0)} ago, through ${through}`
-  return drift === 0 ? `${verified}, no drift` : `${ansi.red(`✖ ${drift} rows differ`)}, ${verified}`
-}
-
-function bytes(count: number): string {
-  if (count < 1024) return `${count} B`
-  const [value, unit] =
-    count < 1024 ** 2
-      ? [count / 1024, 'KiB']
-      : count < 1024 ** 3
-        ? [count / 1024 ** 2, 'MiB']
-        : [count / 1024 ** 3, 'GiB']
-  return `${value.toFixed(1)} ${unit}`
+  const milliseconds = durationOf(timeout, 'status')
+  if (wait === undefined) return timeout === undefined ? null : refuse('--timeout belongs to --wait')
+  if (watch === true) return refuse('--watch and --wait exclude each other')
+  if (wait !== 'caught-up' && wait !== 'healthy') return refuse('--wait takes caught-up or healthy')
+  return { for: wait, timeout: milliseconds ?? DEFAULT_WAIT }
 }

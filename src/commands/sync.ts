@@ -1,5 +1,7 @@
 import type { Finding } from '../stores/postgres/preflight.ts'
 import { defineCommand } from './command.ts'
+import { openLiveArea } from './live.ts'
+import { drawSync, syncLines } from './sync-progress.ts'
 
 export const sync = defineCommand<{ once?: true }>({
   name: 'sync',
@@ -11,20 +13,15 @@ export const sync = defineCommand<{ once?: true }>({
       .option('--once', 'apply what was committed before the start, then end'),
   async run({ signal, output, loadConfig }, [name = ''], { once }) {
     const { openApp } = await import('../app/open.ts')
+    const { openAlerts } = await import('../app/alerts.ts')
     const { syncService } = await import('../app/sync.ts')
     await using app = openApp(await loadConfig(), `sync/${name}`)
+    await using alerts = openAlerts(app, output.note)
+    using live = await openLiveArea(output)
     const result = await syncService(app, name, {
       once: once === true,
-      signal,
-      events: {
-        copied: (table, rows) => output.progress({ event: 'copied', table, rows }, `copied ${table}: ${rows} rows`),
-        following: (direction) => output.progress({ event: 'following', direction }, `following ${direction}`),
-        retrying: (direction, error) =>
-          output.progress(
-            { event: 'retrying', direction, reason: error.message },
-            `${direction}: ${error.message}; trying again`,
-          ),
-      },
+      ...{ signal, alerts },
+      events: live === null ? syncLines(output) : drawSync(live, name, output),
     })
     if (result.kind === 'refused') {
       output.result(

@@ -44,6 +44,8 @@ test('every value has its origin, and none its secret', async () => {
     { key: 'services.users.http', value: 'http://127.0.0.1:3001', origin: { kind: 'written', at: at(6, 11) } },
     { key: 'services.users.tables.users', value: '{}', origin: { kind: 'written', at: at(7, 14) } },
     { key: 'services.users.routes', value: '[]', origin: { kind: 'default' } },
+    { key: 'services.users.idempotent', value: 'true', origin: { kind: 'default' } },
+    { key: 'services.users.maxRequestTime', value: '60000', origin: { kind: 'default' } },
     { key: 'services.users.stores[0].kind', value: 'postgres', origin: { kind: 'written', at: at(8, 22) } },
     {
       key: 'services.users.stores[0].url',

@@ -33,11 +33,14 @@ describe('loadConfig', () => {
       monolith: { database: MONOLITH, http: 'http://127.0.0.1:3000' },
       control: {},
       router: { listen: { host: '127.0.0.1', port: 8080 } },
+      alerts: [],
       services: {
         users: {
           http: 'http://127.0.0.1:3001',
           tables: { users: {} },
           routes: [{ path: '/users/:id/**', sticky: ['header:x-user-id', 'path:id'], id: 'id' }],
+          idempotent: true,
+          maxRequestTime: 60_000,
           stores: [{ kind: 'postgres', url: 'postgres://u@localhost/users' }],
         },
       },
@@ -52,8 +55,50 @@ describe('loadConfig', () => {
     expect(config.services['users']?.tables).toEqual(expected)
   })
 
+  test.each([
+    ['500ms', 500],
+    ['90s', 90_000],
+    ['2m', 120_000],
+    ['1h', null],
+  ])('reads %s as the longest request of a service without idempotent()', async (time, expected) => {
+    const plain = `tables: [users]\n    idempotent: false\n    maxRequestTime: ${time}`
+    const loading = load(VALID.replace('tables: [users]', plain))
+    if (expected === null) await expect(loading).rejects.toMatchObject({ code: 'CONFIG_INVALID' })
+    else expect((await loading).services['users']).toMatchObject({ idempotent: false, maxRequestTime: expected })
+  })
+
   test('reads IPv6 and named addresses to listen on', async () => {
     expect((await load(`${VALID}router: { listen: "[::1]:80" }\n`)).router.listen).toEqual({ host: '::1', port: 80 })
+  })
+})
+
+describe('alerts', () => {
+  test('go to webhooks and commands', async () => {
+    const text = `${VALID}alerts:\n  - { webhook: "https://h/x", secret: sixteen-characters }\n  - command: [logger, -t, x]\n`
+    expect((await load(text)).alerts).toEqual([
+      { webhook: 'https://h/x', secret: 'sixteen-characters' },
+      { command: ['logger', '-t', 'x'] },
+    ])
+  })
+
+  test.each([
+    ['{}', 'must have either webhook or command'],
+    ['{ webhook: "https://h", command: [x] }', 'must have either webhook or command'],
+    ['{ command: [x], secret: sixteen-characters }', 'must have either webhook or command'],
+    ['{ webhook: "http://h/x" }', 'must be an https URL without a password; http only to this machine'],
+    [`{ webhook: "https://u:${SECRET}@h/x" }`, 'must be an https URL without a password'],
+    ['{ webhook: "https://h", secret: short }', 'must have at least 16 characters'],
+    ['{ command: [] }', 'must name a program'],
+    ['{ command: logger }', 'must be a list of the program and its arguments'],
+  ])('%s is refused', async (target, message) => {
+    const error = await expectFailure(
+      `${VALID}alerts:\n  - ${target}\n`,
+      { MONOLITH },
+      'CONFIG_INVALID',
+      undefined,
+      message,
+    )
+    expect(error.message).not.toContain(SECRET)
   })
 })
 

@@ -10,11 +10,14 @@ const HTTP_FORM = 'is not an http URL, expected http://host:port'
 const STICKY_FORM = 'must be header:NAME, cookie:NAME or path:NAME'
 const PATH_FORM = 'must begin with / and have segments like orders, :id, *, and ** at the end only'
 const ID_FORM = 'must be the name of a field, with dots for a nested one'
+const TIME_FORM = 'must be a time like 500ms, 60s or 5m'
 const LISTEN_FORM = 'must be host:port, for example 127.0.0.1:8080'
 
 const name = text(NAME_FORM, /^[a-z][a-z0-9_-]{0,29}$/)
 const tableName = text(TABLE_FORM, /^[^\s.*"\p{Cc}]{1,63}(\.[^\s.*"\p{Cc}]{1,63})?$/u)
 const httpUrl = z.string({ error: HTTP_FORM }).refine(isHttpOrigin, { error: HTTP_FORM })
+
+const time = text(TIME_FORM, /^\d+(ms|s|m)$/).transform(milliseconds)
 
 const tableOptions = z.strictObject({}, { error: 'must be a map of options, or empty' })
 
@@ -54,6 +57,15 @@ const service = z.strictObject(
     http: httpUrl.describe('where the service answers'),
     tables: tables.describe('the tables that move, as a list or as a map with options per table'),
     routes: z.array(route, { error: 'must be a list' }).default([]).describe('the requests that move'),
+    idempotent: z
+      .boolean({ error: 'must be true or false' })
+      .default(true)
+      .describe(
+        'its write handlers use `idempotent()`; without it a second leg cannot be revoked, and a cutover waits for those without an answer',
+      ),
+    maxRequestTime: time
+      .prefault(`${DEFAULTS.maxRequestMs / 1_000}s`)
+      .describe('without `idempotent()`: the longest that one of its requests may run, after its caller has left too'),
     stores: z
       .array(storeOptions, { error: 'must be a list' })
       .min(1, 'must have at least one store')
@@ -61,6 +73,37 @@ const service = z.strictObject(
   },
   { error: 'must be a map' },
 )
+
+const WEBHOOK_FORM = 'must be an https URL without a password; http only to this machine'
+const TARGET_FORM = 'must have either webhook or command'
+
+const alert = z
+  .strictObject(
+    {
+      webhook: z
+        .string({ error: WEBHOOK_FORM })
+        .refine(isWebhook, { error: WEBHOOK_FORM })
+        .optional()
+        .describe('POST the alert there as JSON'),
+      secret: z
+        .string({ error: 'must be text' })
+        .min(16, 'must have at least 16 characters')
+        .optional()
+        .describe('signs the webhook: `x-migrate-signature` is the HMAC-SHA256 over `timestamp.body`'),
+      command: z
+        .array(z.string({ error: 'must be text' }), { error: 'must be a list of the program and its arguments' })
+        .min(1, 'must name a program')
+        .optional()
+        .describe('run this program, without a shell, with the alert as JSON on its stdin'),
+    },
+    { error: 'must be a map with webhook or command' },
+  )
+  .transform(({ webhook, secret, command }, context) => {
+    if (webhook !== undefined && command === undefined) return { webhook, secret }
+    if (command !== undefined && webhook === undefined && secret === undefined) return { command }
+    context.addIssue({ code: 'custom', message: TARGET_FORM })
+    return z.NEVER
+  })
 
 /** `migrate.yaml`. Messages read after the path of the key, and never repeat a value: it may be a secret. */
 export const configSchema = z
@@ -98,6 +141,10 @@ export const configSchema = z
         )
         .prefault({})
         .describe('the HTTP router in front of the monolith'),
+      alerts: z
+        .array(alert, { error: 'must be a list' })
+        .default([])
+        .describe('who is told when a sync fails or rows differ, without asking'),
       services: z
         .record(name, service, { error: 'must be a map of services' })
         .describe('one entry per service, by its name'),
@@ -121,6 +168,18 @@ function isHttpOrigin(url: string): boolean {
   if (!URL.canParse(url)) return false
   const { protocol, pathname, search, hash, username } = new URL(url)
   return /^https?:$/.test(protocol) && pathname === '/' && search + hash + username === ''
+}
+
+function milliseconds(time: string): number {
+  const units: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000 }
+  return Number.parseInt(time, 10) * (units[time.replace(/^\d+/, '')] ?? Number.NaN)
+}
+
+function isWebhook(url: string): boolean {
+  if (!URL.canParse(url)) return false
+  const { protocol, hostname, username, password } = new URL(url)
+  const here = /^(localhost|127(\.\d+){3}|\[::1\])$/.test(hostname)
+  return (protocol === 'https:' || (protocol === 'http:' && here)) && username + password === ''
 }
 
 function address(listen: string): { host: string; port: number } {

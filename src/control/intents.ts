@@ -1,5 +1,8 @@
-import type { Intent, IntentOutcome, Intents } from '../dualwrite/intents.ts'
+import type { DeadLetter } from '../dualwrite/dead-letter.ts'
+import type { Intent, IntentOutcome, Intents, LegProgress } from '../dualwrite/intents.ts'
+import { formatLsn, type Lsn } from '../model/lsn.ts'
 import type { Sql } from '../model/sql.ts'
+import { bury } from './dead-letters.ts'
 
 /** The intents of second legs in the control database. */
 export function intentStore(sql: Sql): Intents {
@@ -10,15 +13,43 @@ export function intentStore(sql: Sql): Intents {
         [intent.key, intent.service, intent.epoch, intent.method, intent.path, intent.instance],
       )
     },
-    async settle(key: string, outcome: IntentOutcome) {
+    async settle(key: string, outcome: IntentOutcome, progress?: LegProgress) {
       const status = outcome.state === 'answered' ? outcome.status : null
-      const verdict = outcome.state === 'answered' ? outcome.verdict : outcome.why
+      const verdict = outcome.state === 'answered' ? outcome.verdict : outcome.state === 'skipped' ? outcome.why : null
       await sql.query(
-        `update migrate.intent set state = $2, status = $3, verdict = $4, settled_at = clock_timestamp()
-         where key = $1 and state = 'open'`,
-        [key, outcome.state, status, verdict],
+        `update migrate.intent set settled_at = clock_timestamp(), given_up_at = clock_timestamp(), attempts = $5, error = $6, source_lsn = $7,
+           state = case state when 'open' then $2 else state end,
+           status = case state when 'open' then $3 else status end,
+           verdict = case state when 'open' then $4 else verdict end
+         where key = $1`,
+        [
+          key,
+          outcome.state,
+          status,
+          verdict,
+          progress?.attempts ?? 0,
+          progress?.error ?? null,
+          lsn(progress?.sourceLsn),
+        ],
       )
     },
+    async note(progress: ReadonlyMap<string, LegProgress>) {
+      const all = [...progress.values()]
+      await sql.query(
+        `update migrate.intent i set attempts = n.attempts, error = n.error, source_lsn = n.lsn,
+           given_up_at = case when n.given_up then clock_timestamp() end
+         from unnest($1::uuid[], $2::int[], $3::text[], $4::pg_lsn[], $5::bool[]) n(key, attempts, error, lsn, given_up)
+         where i.key = n.key`,
+        [
+          [...progress.keys()],
+          all.map(({ attempts }) => attempts),
+          all.map(({ error }) => error),
+          all.map(({ sourceLsn }) => lsn(sourceLsn)),
+          all.map(({ givenUp }) => givenUp),
+        ],
+      )
+    },
+    bury: (letter: DeadLetter) => bury(sql, letter),
   }
 }
 
@@ -32,11 +63,20 @@ export async function openIntents(sql: Sql, service: string, olderThan = 0): Pro
   return rows.map((row) => row.key)
 }
 
-export async function markRevoked(sql: Sql, keys: readonly string[]): Promise<void> {
+/** The sink has taken these keys; `to` is unsettled where that keeps no leg from running. */
+export async function markRevoked(sql: Sql, keys: readonly string[], to: 'revoked' | 'unsettled'): Promise<void> {
   await sql.query(
-    `update migrate.intent set state = 'revoked', settled_at = clock_timestamp()
+    `update migrate.intent set state = $2, settled_at = clock_timestamp()
      where key = any($1::uuid[]) and state = 'open'`,
-    [keys],
+    [keys, to],
+  )
+}
+
+/** The sync has applied everything up to here. */
+export async function markSuperseded(sql: Sql, service: string, applied: Lsn): Promise<void> {
+  await sql.query(
+    `update migrate.intent set state = 'superseded' where service = $1 and state = 'revoked' and source_lsn <= $2`,
+    [service, formatLsn(applied)],
   )
 }
 
@@ -48,4 +88,8 @@ export async function legCounts(sql: Sql, service: string, seconds: number) {
     [service, seconds],
   )
   return rows
+}
+
+function lsn(position: Lsn | null | undefined): string | null {
+  return position === null || position === undefined ? null : formatLsn(position)
 }

@@ -87,3 +87,13 @@ export async function lastRun(database: Database, service: string) {
   )
   return rows[0] ?? null
 }
+
+/** Milliseconds since the service's last rollback ended; null = it never had one. */
+export async function sinceRollback(sql: Sql, service: string): Promise<number | null> {
+  const { rows } = await sql.query<{ since: number | null }>(
+    `select (extract(epoch from clock_timestamp() - max(ended_at)) * 1000)::float8 as since
+     from migrate.run where service = $1 and kind = 'rollback' and state = 'done'`,
+    [service],
+  )
+  return rows[0]?.since ?? null
+}

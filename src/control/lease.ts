@@ -7,7 +7,7 @@ import type { Database } from '../model/sql.ts'
 export interface Lease extends AsyncDisposable {
   readonly name: string
   readonly epoch: number
-  /** aborted when it is not held any more: TAKEN_OVER, or LEASE_LOST when the control database did not answer */
+  /** aborted when it is not held any more: TAKEN_OVER, or LEASE_LOST (with the cause) when control did not answer */
   readonly lost: AbortSignal
 }
 
@@ -38,10 +38,10 @@ export async function takeLease(database: Database, options: LeaseOptions): Prom
   for (;;) {
     signal.throwIfAborted()
     const { rows } = await database.query<{ epoch: number }>(
-      `insert into migrate.lease (name, epoch, holder, renewed_at, expires_at)
-       values ($1, 1, $2, clock_timestamp(), clock_timestamp() + $3 * interval '1 second')
+      `insert into migrate.lease (name, epoch, holder, taken_at, renewed_at, expires_at)
+       values ($1, 1, $2, clock_timestamp(), clock_timestamp(), clock_timestamp() + $3 * interval '1 second')
        on conflict (name) do update set epoch = lease.epoch + 1, holder = excluded.holder,
-         renewed_at = excluded.renewed_at, expires_at = excluded.expires_at
+         taken_at = excluded.taken_at, renewed_at = excluded.renewed_at, expires_at = excluded.expires_at
        where lease.expires_at < clock_timestamp() or lease.holder = any($4)
        returning epoch::float8 as epoch`,
       [name, holderName(), seconds, await deadHolders(database, name)],
@@ -54,10 +54,25 @@ export async function takeLease(database: Database, options: LeaseOptions): Prom
     last = holder.renewedAt
     // one renewal while we wait proves that the holder lives
     if (renewals > 0 || performance.now() > deadline) {
-      throw new MigrateError('LOCKED', { what: name, holder: holder.holder, seconds: holder.age.toFixed(1) })
+      const { holder: who, since, age } = holder
+      throw new MigrateError('LOCKED', { what: name, holder: who, since, seconds: age.toFixed(1) })
     }
     await pause(200, signal)
   }
+}
+
+/** Who holds the lease now; null = nobody, so that `takeLease` would get it at once. */
+export async function leaseHolder(database: Database, name: string): Promise<LeaseHolder | null> {
+  const holder = await readHolder(database, name)
+  if (holder === null || holder.over || (await deadHolders(database, name)).length > 0) return null
+  return { holder: holder.holder, since: holder.since }
+}
+
+export interface LeaseHolder {
+  /** host/pid */
+  readonly holder: string
+  /** UTC, to the second */
+  readonly since: string
 }
 
 function keep(database: Database, name: string, epoch: number, seconds: number): Lease {
@@ -66,6 +81,8 @@ function keep(database: Database, name: string, epoch: number, seconds: number):
   let renewed = performance.now()
   /** since when the control database has not answered */
   let unanswered: number | null = null
+  /** why the last renewal failed; null when it did not */
+  let failure: MigrateError | null = null
   const timer = setInterval(() => void renew(), (seconds * 1000) / 3.4)
   // the process may not be scheduled for longer than the lease: judge by our own clock before every use
   const watch = setInterval(() => {
@@ -73,7 +90,7 @@ function keep(database: Database, name: string, epoch: number, seconds: number):
     if (now - renewed <= seconds * 1000 - 2 * WATCH) return
     // a process that was stopped has not asked in the meantime: then it is somebody else's by now
     const silent = unanswered !== null && now - unanswered > SILENCE * seconds * 1000
-    lose(silent ? new MigrateError('LEASE_LOST', { what: name, seconds }) : takenOver)
+    lose(silent ? new MigrateError('LEASE_LOST', { what: name, seconds }, { cause: failure }) : takenOver)
   }, WATCH)
   timer.unref()
   watch.unref()
@@ -94,11 +111,13 @@ function keep(database: Database, name: string, epoch: number, seconds: number):
         [name, epoch, seconds],
       )
       unanswered = null
+      failure = null
       if (rowCount === 1) renewed = started
       else lose(takenOver)
     } catch (error) {
       // away for a moment: the watch above ends the lease when this lasts
       if (!(error instanceof MigrateError)) throw error
+      failure = error
     }
   }
 
@@ -118,8 +137,15 @@ function keep(database: Database, name: string, epoch: number, seconds: number):
 }
 
 async function readHolder(database: Database, name: string) {
-  const { rows } = await database.query<{ holder: string; renewedAt: string; age: number }>(
-    `select holder, renewed_at::text as "renewedAt",
+  const { rows } = await database.query<{
+    holder: string
+    since: string
+    renewedAt: string
+    age: number
+    over: boolean
+  }>(
+    `select holder, renewed_at::text as "renewedAt", expires_at < clock_timestamp() as over,
+       to_char(taken_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS "UTC"') as since,
        extract(epoch from clock_timestamp() - renewed_at)::float8 as age
      from migrate.lease where name = $1`,
     [name],

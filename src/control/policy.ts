@@ -34,6 +34,7 @@ interface ControlRow {
   readonly holdRun: number | null
   readonly holdLeftMs: number | null
   readonly version: number
+  readonly halted: readonly string[]
   readonly applied: string | null
   readonly laggards: number
 }
@@ -51,6 +52,8 @@ interface AuthorityRow {
 const CONTROL = `
   select s.service, s.stage, s.percent::float8 as percent, s.legs, s.hold_run::float8 as "holdRun",
     extract(epoch from s.hold_until - clock_timestamp())::float8 * 1000 as "holdLeftMs", s.version::float8 as version,
+    coalesce((select json_agg(distinct d.route) from migrate.dead_letter d
+      where d.service = s.service and d.state = 'open' and d.code = 'ID_NOT_KEPT'), '[]') as halted,
     (select (p.applied - '0/0')::text from migrate.progress p
       where p.service = s.service and p.direction = 'forward') as applied,
     (select count(*)::int from migrate.router r
@@ -112,6 +115,7 @@ function toPolicy(row: ControlRow, who: AuthorityRow): ServicePolicy {
     ...toAuthority(who),
     hold: row.holdRun === null ? null : { run: row.holdRun, leftMs: row.holdLeftMs ?? 0 },
     legs: row.legs,
+    halted: row.halted,
     applied: row.applied === null ? null : asLsn(BigInt(row.applied)),
   }
 }

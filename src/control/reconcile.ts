@@ -154,6 +154,20 @@ export async function readStanding(
   }))
 }
 
+/** The next run begins a new pass over every table of the service, whatever was left of the last one. */
+export async function forgetPasses(sql: Sql, service: string): Promise<void> {
+  await sql.query(`update migrate.reconcile_table set pass_started_at = null where service = $1`, [service])
+}
+
+/** Every row of the service that is known to differ: its table and its key as texts. */
+export async function driftedKeys(sql: Sql, service: string): Promise<{ table: string; key: string[] }[]> {
+  const { rows } = await sql.query<{ table: string; key: string[] }>(
+    `select relation as "table", key from migrate.drift where service = $1 and cleared_at is null order by 1, 2`,
+    [service],
+  )
+  return rows
+}
+
 /** Has reconcile ever compared this service to an end? False also where its schema is not installed yet. */
 export async function hasReconciled(sql: Sql, service: string): Promise<boolean> {
   const { rows } = await sql.query<{ present: boolean }>(

@@ -38,6 +38,20 @@ export async function readService(sql: Sql, service: string): Promise<ServiceSta
     : fromRow(row)
 }
 
+/** The version that a router obeys which has seen every change. */
+export async function newestVersion(sql: Sql): Promise<number> {
+  const { rows } = await sql.query<{ version: number }>(
+    `select coalesce(max(version), 0)::float8 as version from migrate.service`,
+  )
+  return rows[0]?.version ?? 0
+}
+
+/** The stages of all services that were ever touched. */
+export async function readStages(sql: Sql): Promise<Map<string, Stage>> {
+  const { rows } = await sql.query<Row>(SELECT)
+  return new Map(rows.map(fromRow).map(({ service, stage }) => [service, stage]))
+}
+
 /**
  * Changes a service's row if its stage is still `expected`, with one audit row, and tells the routers.
  * Returns the new version of the policy. Throws STAGE_ILLEGAL when the stage is another or the jump is not allowed,
@@ -122,7 +136,9 @@ interface Row {
 }
 
 function fromRow(row: Row): ServiceState {
-  if (!isStage(row.stage)) throw new MigrateError('INTERNAL', { reason: `unknown stage of ${row.service}` })
+  if (!isStage(row.stage)) {
+    throw new MigrateError('CONTROL_DAMAGED', { found: row.stage, what: 'stage', service: row.service })
+  }
   return {
     service: row.service,
     stage: row.stage,

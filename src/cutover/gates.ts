@@ -21,7 +21,7 @@ const VERIFICATION_HOURS = 24
 
 /** All gates of a cutover. Nothing is changed. */
 export async function cutoverGates(service: string, ports: MovePorts): Promise<Gate[]> {
-  const [forward, reverse, routers, keys, long, unarmed, gate, verification] = await Promise.all([
+  const [forward, reverse, routers, keys, long, unarmed, gate, legs, verification] = await Promise.all([
     workerGates(service, ports, 'forward'),
     workerGates(service, ports, 'reverse'),
     routerGates(ports),
@@ -29,6 +29,7 @@ export async function cutoverGates(service: string, ports: MovePorts): Promise<G
     ports.longTransactions(LONG_TRANSACTION),
     ports.unarmedTables(),
     ports.serviceGate(),
+    legGates(service, ports),
     ports.verification(),
   ])
   return [
@@ -45,14 +46,25 @@ export async function cutoverGates(service: string, ports: MovePorts): Promise<G
     count('tables without the gate', unarmed, `Run \`migrate sync ${service}\`: it arms them.`),
     {
       name: "gate of the service's database",
-      measured: gate ?? 'none',
+      measured: gate.mode ?? 'none',
       comparator: '=',
-      threshold: 'legs',
-      ok: gate === 'legs',
+      threshold: gate.wanted,
+      ok: gate.mode === gate.wanted,
       remedy: `Run \`migrate dual-write ${service}\`.`,
       mayPass: false,
     },
+    ...legs,
     ...verificationGates(service, verification),
+  ]
+}
+
+/** A leg that may still run would write behind the switch; a dead letter is for a person to look at first. */
+async function legGates(service: string, ports: MovePorts): Promise<Gate[]> {
+  const [unsettled, letters] = await Promise.all([ports.unsettledLegs(), ports.deadLetters()])
+  const settling = 'Wait: they are settled by themselves within maxRequestTime.'
+  return [
+    { ...number('unsettled second legs', unsettled, settling), mayPass: true },
+    number('open dead letters', letters, `Run \`migrate dlq list --service ${service}\`.`),
   ]
 }
 
@@ -142,13 +154,10 @@ async function routerGates(ports: MovePorts): Promise<Gate[]> {
 }
 
 function count(name: string, found: readonly string[], remedy: string): Gate {
-  return {
-    name,
-    measured: found.length === 0 ? '0' : `${found.length}: ${found.slice(0, 5).join(', ')}`,
-    comparator: '=',
-    threshold: '0',
-    ok: found.length === 0,
-    remedy,
-    mayPass: false,
-  }
+  const gate = number(name, found.length, remedy)
+  return found.length === 0 ? gate : { ...gate, measured: `${found.length}: ${found.slice(0, 5).join(', ')}` }
+}
+
+function number(name: string, found: number, remedy: string): Gate {
+  return { name, measured: String(found), comparator: '=', threshold: '0', ok: found === 0, remedy, mayPass: false }
 }

@@ -95,7 +95,12 @@ export interface MovePorts {
   crossingForeignKeys(): Promise<readonly { name: string; from: string; to: string }[]>
   longTransactions(seconds: number): Promise<readonly string[]>
   unarmedTables(): Promise<readonly string[]>
-  serviceGate(): Promise<string | null>
+  /** the mode of the gate in the service's database, and the one that dual-write wants */
+  serviceGate(): Promise<{ readonly mode: string | null; readonly wanted: string }>
+  /** second legs that may still run */
+  unsettledLegs(): Promise<number>
+  /** open ones */
+  deadLetters(): Promise<number>
   /** what `reconcile` has found; null until it has run */
   verification(): Promise<VerificationReading | null>
 }

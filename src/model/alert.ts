@@ -20,4 +20,15 @@ export interface Alerts {
   resolve(name: AlertName, service: string): void
 }
 
+/** @public for what tells nobody */
 export const NO_ALERTS: Alerts = { raise: () => undefined, resolve: () => undefined }
+
+/** Remembers over processes which alerts are raised. Both may throw: without memory every process tells by itself. */
+export interface AlertMemory {
+  /** false when it is raised already and somebody was told */
+  raise(alert: Alert): Promise<boolean>
+  /** a target has taken the message */
+  told(name: AlertName, service: string): Promise<void>
+  /** false when it was not raised */
+  resolve(name: AlertName, service: string): Promise<boolean>
+}

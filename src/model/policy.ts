@@ -22,6 +22,8 @@ export interface ServicePolicy extends WriteAuthority {
   readonly hold: { readonly run: number; readonly leftMs: number } | null
   /** may routers start second legs (the sink has acknowledged the hold) */
   readonly legs: boolean
+  /** routes without second legs, by their paths: their service does not keep the monolith's ids */
+  readonly halted: readonly string[]
   /** position of the monolith's WAL up to which every store that answers reads is durable; null = unknown */
   readonly applied: Lsn | null
 }

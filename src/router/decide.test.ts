@@ -23,6 +23,7 @@ const POLICY: ServicePolicy = {
   fenceRun: 0,
   hold: null,
   legs: false,
+  halted: [],
   applied: asLsn(100n),
 }
 const FACTS: RequestFacts = { method: 'GET', bucket: 24_999, ownWrite: null, busy: false, settled: true }

@@ -234,6 +234,7 @@ function neverStarted(service: string): ServicePolicy {
     fenceRun: 0,
     hold: null,
     legs: false,
+    halted: [],
     applied: null,
   }
 }

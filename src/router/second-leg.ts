@@ -13,6 +13,8 @@ export interface SecondLeg {
 
 export interface LegWrite {
   readonly service: string
+  /** path of the route in the configuration */
+  readonly route: string
   readonly epoch: number
   readonly instance: string
   readonly method: string
@@ -21,6 +23,8 @@ export interface LegWrite {
   /** the headers that the monolith gets: name, value, name, value */
   readonly headers: readonly string[]
   readonly body: Buffer | null
+  /** the id that an answer to this request gives to a new row */
+  readonly idOf: (answer: { status: number; location: string | null; body: Buffer | null }) => string | null
 }
 
 export interface OpenLeg {

@@ -8,7 +8,7 @@ import { markWrite } from './mark-write.ts'
 import type { Match } from './match.ts'
 import { newId } from './new-id.ts'
 import { refuse } from './refuse.ts'
-import type { OpenLeg } from './second-leg.ts'
+import type { LegWrite, OpenLeg } from './second-leg.ts'
 import type { WriteTarget } from './write-target.ts'
 
 /** A write that can be sent. */
@@ -28,8 +28,9 @@ export function letGo(context: RouterContext, write: OutgoingWrite, match: Match
   context.loads.begin(service, 'writes')
   if (target.to === 'service') return sendToService(context, write, service, target.epoch)
   const kept = write.body === null || Buffer.isBuffer(write.body) ? { body: write.body } : null
-  if (target.leg && kept !== null) {
-    openLeg(context, { ...write, ...kept }, service, target.epoch)
+  const halted = target.leg && isHalted(context, match)
+  if (target.leg && !halted && kept !== null) {
+    openLeg(context, { ...write, ...kept }, match, target.epoch)
       .then((leg) => sendToMonolith(context, write, match, leg))
       .catch((error: Error) => {
         context.loads.end(service, 'writes')
@@ -37,7 +38,7 @@ export function letGo(context: RouterContext, write: OutgoingWrite, match: Match
       })
     return
   }
-  if (target.leg) context.secondLeg.skipped(service, 'body too large')
+  if (target.leg) context.secondLeg.skipped(service, halted ? 'ID_NOT_KEPT has halted its route' : 'body too large')
   sendToMonolith(context, write, match, null)
 }
 
@@ -53,13 +54,21 @@ export function sendElsewhere(context: RouterContext, write: OutgoingWrite): voi
 function openLeg(
   context: RouterContext,
   { request, body, ...write }: OutgoingWrite & { readonly body: Buffer | null },
-  service: string,
+  match: Match,
   epoch: number,
 ): Promise<OpenLeg | null> {
+  const { instance, secondLeg } = context
+  const { service, path: route } = match.route
   const method = request.method as string
   const target = request.url as string
   const headers = headersOf({ request, body, ...write })
-  return context.secondLeg.open({ service, epoch, instance: context.instance, method, target, headers, body })
+  const idOf: LegWrite['idOf'] = (answer) => newId(answer, match)
+  return secondLeg.open({ service, route, epoch, instance, method, target, headers, body, idOf })
+}
+
+/** The service has given a row of this route another id: every further leg would make another wrong row. */
+function isHalted({ policies }: RouterContext, { route }: Match): boolean {
+  return policies.policyOf(route.service)?.halted.includes(route.path) === true
 }
 
 function sendToService(context: RouterContext, write: OutgoingWrite, service: string, epoch: number): void {

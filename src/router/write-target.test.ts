@@ -20,6 +20,7 @@ function policy({ stage, side, fence, hold, fenceRun }: Omit<(typeof ALL)[number
     fenceRun,
     hold: HOLDS[hold],
     legs: true,
+    halted: [],
     applied: asLsn(1n),
   }
 }

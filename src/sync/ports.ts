@@ -51,8 +51,10 @@ export interface SinkBatch {
   readonly from: Checkpoint
   readonly to: Lsn
   readonly work: SinkWork
-  /** keys of all rows that the batch speaks of, for `tracking` */
+  /** keys of all rows that the batch speaks of, for `tracking` and `note` */
   readonly touched: readonly RowName[]
+  /** keep the touched keys: a leg that cannot be revoked may still change their rows */
+  readonly note?: boolean
   readonly token: string | null
   /** the pipeline's state from here on, when a start token went by */
   readonly start: { readonly authorityEpoch: number } | null
@@ -118,6 +120,11 @@ export interface PipelineControl {
   /** open legs of the service, opened at least so many milliseconds ago */
   openLegs(olderThan: number): Promise<string[]>
   legsRevoked(keys: readonly string[]): Promise<void>
+  /**
+   * Only where legs cannot be revoked: may a leg under way still change rows of the batch that revokes these? The rows
+   * of a leg's request are in the batch that revokes it or in a later one, as it was open when its first change came.
+   */
+  keepsKeys?(revoked: readonly string[]): Promise<boolean>
   /** never throws: what cannot be told now is told with the next call */
   publish(report: PipelineReport): Promise<void>
 }

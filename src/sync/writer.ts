@@ -61,11 +61,13 @@ export class Writer {
     const standing = this.#standing
     const last = due.at(-1) as Transaction
     const work = await this.#workOf(due, plan)
+    const note = await this.#keepsKeys(work)
     const batch: SinkBatch = {
       from: standing.checkpoint,
       to: last.commitLsn,
       work,
-      touched: standing.checkpoint.tracking === null ? [] : touchedKeys(due, this.#keyColumns),
+      touched: standing.checkpoint.tracking === null && !note ? [] : touchedKeys(due, this.#keyColumns),
+      note,
       token: tokenOf(last, service),
       start: startOf(last, service, direction),
     }
@@ -155,6 +157,13 @@ export class Writer {
       if (quiet && result.outcomes[index] === 'repaired') counters.repaired += 1
       if (quiet && result.outcomes[index] === 'equal') counters.verified += 1
     }
+  }
+
+  /** Under a hold only: without one no leg has been sent. */
+  async #keepsKeys(work: SinkWork): Promise<boolean> {
+    const { control } = this.#options
+    if (work.kind !== 'converge' && work.kind !== 'replay') return false
+    return (await control.keepsKeys?.(work.revoke)) === true
   }
 
   async #legsRevoked(work: SinkWork): Promise<void> {

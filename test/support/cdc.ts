@@ -124,6 +124,7 @@ export interface RunOptions {
   readonly signal?: AbortSignal
   readonly report?: (report: PipelineReport) => void
   readonly sink?: (sink: Sink) => Sink
+  readonly control?: Partial<PipelineControl>
   readonly extraRows?: ExtraRows
 }
 
@@ -156,7 +157,7 @@ export async function startPipeline(
     return await runPipeline({
       ...{ service: 'users', direction: options.direction ?? 'forward', stream, counters },
       sink: options.sink?.(closing) ?? closing,
-      control: memoryControl(options.legs, options.report),
+      control: { ...memoryControl(options.legs, options.report), ...options.control },
       failpoint: options.failpoint ?? (() => Promise.resolve()),
       signal: options.signal ?? new AbortController().signal,
       extraRows: options.extraRows,

@@ -101,6 +101,7 @@ function policyOf(service: string): ServicePolicy {
     fenceRun: 0,
     hold: null,
     legs: false,
+    halted: [],
     applied: asLsn(1_000n),
   }
 }

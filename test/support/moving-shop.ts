@@ -1,7 +1,7 @@
 // The worked example with the users service in dual-write, writers running, and the means to judge a move.
 import pg from 'pg'
 import { expect } from 'vitest'
-import { type CliRun, type Shop, startShop } from '../../fixtures/demo/shop.ts'
+import { type CliRun, type Shop, type ShopOptions, startShop } from '../../fixtures/demo/shop.ts'
 import { dropCrossingForeignKeys } from '../../fixtures/monolith/database.ts'
 import type { RunningProcess } from '../../fixtures/servers/process.ts'
 import {
@@ -153,8 +153,11 @@ const WAYS = {
 }
 
 /** Starts everything and takes the users into dual-write. */
-export async function startMovingShop(stack: AsyncDisposableStack): Promise<MovingShop> {
-  const shop = stack.use(await startShop({ size: 'small' }))
+export async function startMovingShop(
+  stack: AsyncDisposableStack,
+  options: Partial<ShopOptions> = {},
+): Promise<MovingShop> {
+  const shop = stack.use(await startShop({ size: 'small', ...options }))
   const moving = await startMoving(stack, new MovingShop(shop))
   await succeed(shop.cli(['route', 'set', 'users', '--percent', '25']))
   moving.routers = [await shop.startRouter()]

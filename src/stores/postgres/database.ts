@@ -1,7 +1,7 @@
 import pg from 'pg'
 import type { Database, Sql } from '../../model/sql.ts'
-import { within } from '../../model/within.ts'
 import { type Login, parseLogin } from './login.ts'
+import { within } from '../../model/within.ts'
 import { translate } from './translate.ts'
 
 export interface DatabaseOptions {
@@ -28,8 +28,6 @@ export function openDatabase(options: DatabaseOptions): Database {
       ...options,
       settings: { idle_in_transaction_session_timeout: '5s', ...options.settings },
     }),
-    // a server that is stopped, or behind a network that swallows, obeys no statement_timeout
-    query_timeout: options.answerTimeout ?? (options.statementTimeout ?? 30_000) + 5_000,
     max: options.connections ?? 4,
     idleTimeoutMillis: 10_000,
     allowExitOnIdle: true,
@@ -89,6 +87,8 @@ export function openDatabase(options: DatabaseOptions): Database {
 
 /** A server that does not answer is not waited for at the end, milliseconds. */
 const GOODBYE_MS = 1_000
+/** Beyond the limit of a statement, milliseconds; what the network and a busy machine may add. */
+const SILENCE_MS = 5_000
 
 function cut(client: pg.ClientBase): void {
   // not in the driver's types
@@ -110,13 +110,14 @@ export async function connect(options: DatabaseOptions): Promise<{ client: pg.Cl
 }
 
 export function clientConfig(login: Login, options: DatabaseOptions): pg.ClientConfig {
+  const limit = options.statementTimeout ?? 30_000
   const settings = {
     timezone: 'UTC',
     datestyle: 'ISO',
     intervalstyle: 'postgres',
     extra_float_digits: '1',
     bytea_output: 'hex',
-    statement_timeout: String(options.statementTimeout ?? 30_000),
+    statement_timeout: String(limit),
     ...options.settings,
   }
   return {
@@ -127,6 +128,8 @@ export function clientConfig(login: Login, options: DatabaseOptions): pg.ClientC
     ...(login.password === undefined ? {} : { password: login.password }),
     ssl: login.ssl,
     application_name: options.applicationName,
+    // the server ends a statement at its own limit; one that says nothing a while later has gone silent
+    ...(limit > 0 && { query_timeout: options.answerTimeout ?? limit + SILENCE_MS }),
     connectionTimeoutMillis: 5_000,
     keepAlive: true,
     options: Object.entries(settings)

@@ -4,7 +4,7 @@ import { publish } from './arm.ts'
 import { readServer } from './catalogue.ts'
 import { readCheckpoint } from './checkpoint.ts'
 import { dropSlot, freeSlot, readSlot } from './slot.ts'
-import { copyTables } from './snapshot.ts'
+import { copyTables, type CopyOptions, type CopyProgress } from './snapshot.ts'
 
 let cdc: Cdc
 beforeAll(async () => {
@@ -25,7 +25,7 @@ describe('the copy', () => {
     await publish(cdc.sourceDb, 'p', await tableInfos(cdc.sourceDb, ['a', 'b']))
   })
 
-  async function copy(more: { onTable?: (table: string, rows: number) => void; signal?: AbortSignal } = {}) {
+  async function copy(more: Partial<Pick<CopyOptions, 'onTable' | 'onRows' | 'signal'>> = {}) {
     const [sources, targets] = [await tableInfos(cdc.sourceDb, ['a', 'b']), await tableInfos(cdc.targetDb, ['a', 'b'])]
     const applicationName = `migrate/${PIPELINE}/copy`
     await copyTables({
@@ -34,6 +34,7 @@ describe('the copy', () => {
       ...{ slot: SLOT, pipeline: PIPELINE, sourceSystem: (await readServer(cdc.sourceDb)).systemIdentifier },
       tables: sources.map((source, i) => ({ source, target: targets[i] ?? source })),
       onTable: () => undefined,
+      onRows: () => undefined,
       ...more,
     })
   }
@@ -53,6 +54,25 @@ describe('the copy', () => {
     await catchUp(cdc, ['a', 'b'])
     expect(await rowsOf(cdc.target, 'a')).toEqual(await rowsOf(cdc.source, 'a'))
     expect(await rowsOf(cdc.target, 'b')).toEqual(await rowsOf(cdc.source, 'b'))
+  })
+
+  test('tells about once a second how many rows it has, of about how many', async () => {
+    await cdc.source.query('analyze a, b')
+    // some two seconds for the first half
+    await cdc.target.query(`create function slow() returns trigger language plpgsql as
+      'begin perform pg_sleep(0.001); return new; end';
+      create trigger slow before insert on a for each row when (new.id <= 1500) execute function slow();
+      alter table a enable always trigger slow`)
+    const told: CopyProgress[] = []
+    await copy({ onRows: (progress) => told.push(progress) })
+    await cdc.target.query('drop function slow cascade')
+    const [first, ...later] = told.filter(({ table }) => table === 'public.a')
+    expect(first).toEqual({ table: 'public.a', rows: 0, estimate: 3_000, number: 1, of: 2 })
+    expect(later.length).toBeGreaterThan(0)
+    const rows = later.map((progress) => progress.rows)
+    expect(rows).toEqual(rows.toSorted((a, b) => a - b))
+    expect(rows.every((count) => count > 0 && count <= 3_000)).toBe(true)
+    expect(told.at(-1)).toMatchObject({ table: 'public.b', number: 2, estimate: 500 })
   })
 
   test('that is stopped leaves no row and no checkpoint, and is made again', async () => {

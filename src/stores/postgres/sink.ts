@@ -11,6 +11,7 @@ import { applicationName, CHECKPOINT_CHANNEL, readCheckpoint } from './checkpoin
 import { converge } from './converge.ts'
 import { connect } from './database.ts'
 import { keyAsJson } from './key-json.ts'
+import { noteKeys } from './noted-keys.ts'
 import { replay } from './replay.ts'
 import { RowWriter } from './row-writer.ts'
 import { sqlstate, translate } from './translate.ts'
@@ -221,7 +222,9 @@ class PostgresSink implements Sink {
   }
 
   async #touch(batch: SinkBatch): Promise<void> {
-    if (batch.touched.length === 0 || batch.from.tracking === null) return
+    if (batch.touched.length === 0) return
+    if (batch.note === true) await noteKeys(this.#client, this.#options.pipeline, batch.touched)
+    if (batch.from.tracking === null) return
     await this.#client.query(
       `insert into migrate.touched (pipeline, tracking, relation, key)
        select $1, $2, r, k from unnest($3::text[], $4::jsonb[]) as t(r, k) on conflict do nothing`,

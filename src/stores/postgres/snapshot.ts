@@ -2,13 +2,18 @@ import { pipeline } from 'node:stream/promises'
 import type pg from 'pg'
 import { from as copyFrom, to as copyTo } from 'pg-copy-streams'
 import { MigrateError } from '../../errors.ts'
+import { pause } from '../../model/pause.ts'
 import type { Sql } from '../../model/sql.ts'
 import type { TableInfo } from './catalogue.ts'
-import { connect, type DatabaseOptions } from './database.ts'
+import { connect, type DatabaseOptions, openDatabase } from './database.ts'
 import { quote, quoteLiteral, quoteTable } from './identifier.ts'
 import { createCheckpoint } from './checkpoint.ts'
+import { tableSize } from './range-bounds.ts'
 import { createSlot } from './slot.ts'
 import { translate } from './translate.ts'
+
+/** How often the rows of a copy are counted, milliseconds. */
+const EVERY = 1_000
 
 export interface CopyOptions {
   readonly source: DatabaseOptions
@@ -19,8 +24,20 @@ export interface CopyOptions {
   /** the same tables on both sides, in the same order */
   readonly tables: readonly { readonly source: TableInfo; readonly target: TableInfo }[]
   readonly onTable: (table: string, rows: number) => void
+  /** about once a second, and at the beginning of each table */
+  readonly onRows: (progress: CopyProgress) => void
   /** ends the copy; nothing of it stays in the target, the slot is dropped by the next one */
   readonly signal?: AbortSignal
+}
+
+export interface CopyProgress {
+  readonly table: string
+  readonly rows: number
+  /** by the monolith's statistics; 0 = they know nothing */
+  readonly estimate: number
+  /** the table's place among all, from 1 */
+  readonly number: number
+  readonly of: number
 }
 
 /**
@@ -36,7 +53,14 @@ export async function copyTables(options: CopyOptions): Promise<void> {
     await source.sql.query(`set transaction snapshot ${quoteLiteral(slot.snapshot)}`)
     await target.sql.query(`set session_replication_role = replica`)
     await target.sql.query(`begin`)
-    for (const pair of options.tables) await copyTable(source.client, target, pair, options)
+    for (const [at, pair] of options.tables.entries()) {
+      const { rows: estimate } = await tableSize(source.sql, pair.source)
+      const told = { estimate: Math.round(estimate), number: at + 1, of: options.tables.length }
+      await using _watch = watchRows(options.target, target, (rows) =>
+        options.onRows({ table: `${pair.target.schema}.${pair.target.name}`, rows, ...told }),
+      )
+      await copyTable(source.client, target, pair, options)
+    }
     const row = { pipeline: options.pipeline, at: slot.consistentPoint, sourceSystem: options.sourceSystem }
     await createCheckpoint(target.sql, { ...row, state: 'apply' })
     await target.sql.query(`commit`)
@@ -47,6 +71,32 @@ export async function copyTables(options: CopyOptions): Promise<void> {
   } finally {
     await source.client.end()
     await target.client.end()
+  }
+}
+
+/** Asks the server how far the COPY of that session is: it counts rows, we parse none. Nothing depends on the answer. */
+function watchRows(options: DatabaseOptions, { client }: { client: pg.Client }, told: (rows: number) => void) {
+  const stop = new AbortController()
+  // the session that copies is busy
+  const database = openDatabase({ ...options, connections: 1 })
+  const pid = (client as unknown as { processID: number }).processID
+  const watching = (async (): Promise<void> => {
+    told(0)
+    for (;;) {
+      await pause(EVERY, stop.signal)
+      const { rows } = await database.query<{ rows: number }>(
+        `select tuples_processed::float8 as rows from pg_stat_progress_copy where pid = $1`,
+        [pid],
+      )
+      if (rows[0] !== undefined && !stop.signal.aborted) told(rows[0].rows)
+    }
+  })().catch(() => undefined)
+  return {
+    async [Symbol.asyncDispose](): Promise<void> {
+      stop.abort()
+      await watching
+      await database[Symbol.asyncDispose]()
+    },
   }
 }
 

@@ -9,6 +9,10 @@ export function translate(error: unknown, login: Pick<Login, 'role' | 'address'>
   if (/^(28|3D)/.test(code))
     return new MigrateError('DATABASE_LOGIN', { role, address, reason: message }, { cause: error })
   if (code === '42501') return new MigrateError('DATABASE_PERMISSION', { role, reason: message }, { cause: error })
+  if (isSilence(error)) {
+    const reason = 'it does not answer'
+    return new MigrateError('DATABASE_UNREACHABLE', { role, address, reason }, { cause: error })
+  }
   if (isUnavailable(code, message)) {
     return new MigrateError('DATABASE_UNREACHABLE', { role, address, reason: message }, { cause: error })
   }
@@ -17,6 +21,15 @@ export function translate(error: unknown, login: Pick<Login, 'role' | 'address'>
   }
   return new MigrateError('INTERNAL', { reason: message }, { cause: error })
 }
+
+/** The client has given up waiting for an answer; whether the statement was carried out is not known. */
+function isSilence(error: unknown): boolean {
+  for (let at = error; at instanceof Error; at = at.cause) if (at.message === SILENCE) return true
+  return false
+}
+
+/** What pg says then. */
+const SILENCE = 'Query read timeout'
 
 /** The SQLSTATE behind an error, wherever in its chain of causes, or ''. */
 export function sqlstate(error: unknown): string {

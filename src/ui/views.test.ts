@@ -1,0 +1,118 @@
+import { describe, expect, test } from 'vitest'
+import { demoView, renderDemo } from './demo-view.ts'
+import type { Live, View } from './live.ts'
+import { moveView } from './move-view.ts'
+import { Rate } from './rate.ts'
+import { syncView } from './sync-view.ts'
+import { createColors } from './text.ts'
+
+const none = createColors(false)
+
+describe('the sync', () => {
+  const table = { table: 'public.users', rows: 250, done: false, estimate: 1_000, perSecond: 50.4, left: 15 }
+  const sync = { service: 'users', tables: [table], tablesLeft: 2, directions: [] }
+
+  test('shows rows, speed and what is left', () => {
+    expect(syncView(sync, none)).toEqual([
+      '◌ public.users  250 █████░░░░░░░░░░░░░░░ 25 % of about 1,000  50 rows/s, about 15 s left',
+      '  2 more table(s)',
+    ])
+  })
+
+  test('promises no end that statistics cannot know', () => {
+    expect(syncView({ ...sync, tables: [{ ...table, rows: 1_200 }] }, none)[0]).toContain(' 99 % of about 1,000')
+    expect(syncView({ ...sync, tables: [{ ...table, estimate: 0, perSecond: null, left: null }] }, none)[0]).toBe(
+      '◌ public.users  250 ',
+    )
+  })
+
+  test('shows the lag, or what it tries again', () => {
+    const forward = {
+      direction: 'forward',
+      state: 'apply',
+      lagBytes: 2_048,
+      rows: 12,
+      perSecond: 3,
+      trouble: null,
+    } as const
+    const trouble = { ...forward, direction: 'reverse', trouble: 'cannot\u001b[2J connect' } as const
+    expect(syncView({ ...sync, directions: [forward, trouble] }, none)).toEqual([
+      '✔ users forward  apply, lag 2.0 KiB, 12 row changes, 3 rows/s',
+      '✖ users reverse  cannot connect; trying again',
+    ])
+  })
+
+  test('gives names of the database no power over the terminal', () => {
+    const [line = ''] = syncView({ ...sync, tables: [{ ...table, table: 'a\u001b]52;c;x\u0007b\u202ec' }] }, none)
+    expect(line).toMatch(/^◌ abc {2}250/)
+  })
+})
+
+describe('a move', () => {
+  const gate = { name: 'lag', ok: true, measured: '0 B', comparator: '≤', threshold: '16 MiB' }
+  const step = { name: 'hold', text: 'routers hold', stopsWrites: true, state: 'running', milliseconds: 12.4 } as const
+
+  test('shows every gate that is closed, or that none is', () => {
+    const move = { kind: 'cutover', service: 'users', steps: [] }
+    expect(moveView({ ...move, gates: null }, none)).toEqual(['◌ cutover of users: looking at the gates'])
+    expect(moveView({ ...move, gates: [gate] }, none)).toEqual(['✔ 1 gates met'])
+    expect(moveView({ ...move, gates: [gate, { ...gate, ok: false, measured: '20 MiB' }] }, none)).toEqual([
+      '✖ lag: 20 MiB, needed ≤ 16 MiB',
+    ])
+  })
+
+  test('shows each step with its time, and while writes are stopped says so', () => {
+    const states = ['done', 'running', 'failed', 'waiting'] as const
+    const steps = states.map((state) => ({ ...step, state }))
+    expect(moveView({ kind: 'cutover', service: 'users', gates: [], steps }, none).slice(1)).toEqual([
+      '✔ hold                12 ms  routers hold',
+      '◌ hold                12 ms  routers hold  writes are stopped',
+      '✖ hold                12 ms  routers hold',
+      '· hold                       routers hold',
+    ])
+  })
+})
+
+describe('the demo', () => {
+  test('tells its story above, and its counters below', () => {
+    const [lines, views]: [string[], View[]] = [[], []]
+    const live: Live = { line: (text) => lines.push(text), show: (view) => views.push(view), close: () => undefined }
+    let now = 0
+    const demo = renderDemo(live, none, () => now)
+    demo.stage('starting two servers')
+    now = 10_000
+    demo.load({ writes: { acknowledged: 1_500, failed: 0 }, reads: { acknowledged: 3_000, failed: 0, stale: 0 } })
+    demo.command('migrate cutover users', 'epoch 2\nwrites stopped for 90 ms')
+    now = 12_000
+    expect(lines).toEqual([
+      '   0 s  starting two servers',
+      '  10 s  $ migrate cutover users',
+      '          epoch 2',
+      '          writes stopped for 90 ms',
+    ])
+    expect(views.at(-1)?.({ columns: 80, rows: 24 })).toEqual([
+      '',
+      '◌ under load, after migrate cutover users  2 s, 12 s in all',
+      '  writes     1,500  150/s',
+      '  reads      3,000  300/s  0 % by the service',
+      '  ✔ 0 failed  ✔ 0 stale',
+    ])
+  })
+
+  test('says what is wrong', () => {
+    const load = { writes: 1, reads: 4, readsByService: 1, failed: 2, stale: 1 }
+    const rates = { writesPerSecond: null, readsPerSecond: null }
+    const lines = demoView({ now: 'x', seconds: 1, nowSeconds: 1, load: { ...load, ...rates } }, none)
+    expect(lines.at(-1)).toBe('  ✖ 2 failed  ✖ 1 stale')
+    expect(lines.at(-2)).toContain('25 % by the service')
+  })
+})
+
+test('a rate follows what changes, smoothly', () => {
+  const rate = new Rate(0)
+  expect([rate.perSecond, rate.secondsFor(10)]).toEqual([null, null])
+  rate.measure(1_000, 100)
+  expect([rate.perSecond, rate.secondsFor(200)]).toEqual([100, 2])
+  for (let second = 2; second < 60; second++) rate.measure(second * 1_000, 100)
+  expect(rate.perSecond).toBeLessThan(1)
+})
