@@ -5,6 +5,10 @@ import { join } from 'node:path'
 const ROOT = join(import.meta.dirname, '..')
 const SOAKS: Readonly<Record<string, { readonly files: readonly string[]; readonly env: Record<string, string> }>> = {
   cutover: { files: ['test/e2e/cutover', 'test/e2e/legs'], env: { MIGRATE_MATRIX: 'full' } },
+  control: { files: ['test/e2e/control-apart'], env: { MIGRATE_MATRIX: 'full' } },
+  routers: { files: ['test/e2e/routers-lost'], env: { MIGRATE_MATRIX: 'full' } },
+  kills: { files: ['test/e2e/kills'], env: { MIGRATE_KILLS: '50' } },
+  flips: { files: ['test/e2e/flips'], env: { MIGRATE_FLIP_WRITES: '1000' } },
   chaos: { files: ['test/e2e/cutover-chaos'], env: { MIGRATE_CHAOS: '30' } },
 }
 

@@ -203,6 +203,18 @@ export const CATALOGUE = {
     retry: 'never',
     exit: EXIT.locked,
   },
+  LEASE_LOST: {
+    message: 'the lease {what} could not be renewed for {seconds} s: the control database does not answer',
+    hint: 'Nothing is written without it. When the control database is back, run the command again.',
+    retry: 'timed',
+    exit: EXIT.unavailable,
+  },
+  MOVE_UNSETTLED: {
+    message: '{action} of {service} broke off and could not be ended: {reason}',
+    hint: 'One side at most takes writes, and what was acknowledged is kept. When that database is back a running `migrate sync {service}` ends it within 15 s, and so does `migrate {action} {service}`.',
+    retry: 'manual',
+    exit: EXIT.unavailable,
+  },
   LOCKED: {
     message: '{what} is being worked on by {holder} since {since} (renewed {seconds} s ago)',
     hint: 'Wait for it, or stop that process: its lease ends by itself within 10 s.',
@@ -228,7 +240,7 @@ export const CATALOGUE = {
     exit: EXIT.timeout,
   },
   STEP_TIMEOUT: {
-    message: '{action} of {service} gave up in step "{step}" after {milliseconds} ms and put everything back',
+    message: '{action} of {service} gave up in step "{step}" after {milliseconds} ms{waiting} and put everything back',
     hint: 'Writes go on as before. `migrate status` shows what is slow; then run the command again.',
     retry: 'manual',
     exit: EXIT.timeout,

@@ -9,6 +9,8 @@ export interface RetryOptions {
   readonly slowest?: number
   /** tries in all; default without end */
   readonly tries?: number
+  /** milliseconds after which no further try begins; default without end */
+  readonly giveUpAfter?: number
   /** instead of `first` and `slowest`: milliseconds before the next try; null = there is none */
   readonly wait?: (failed: number) => number | null
   readonly onRetry?: (error: Error, attempt: number) => void
@@ -21,6 +23,7 @@ export function retry<T>(run: () => Promise<T>, options: RetryOptions): Promise<
     retries: options.tries === undefined ? Number.POSITIVE_INFINITY : options.tries - 1,
     minTimeout: wait === undefined ? (options.first ?? 200) : 0,
     maxTimeout: options.slowest ?? 5_000,
+    maxRetryTime: options.giveUpAfter ?? Number.POSITIVE_INFINITY,
     randomize: true,
     signal,
     async shouldRetry({ error, attemptNumber }) {

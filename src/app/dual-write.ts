@@ -153,7 +153,9 @@ async function until(
   const started = performance.now()
   while (!(await done())) {
     if (performance.now() - started > patience) {
-      throw new MigrateError('STEP_TIMEOUT', { action: 'dual-write --off', service, step, milliseconds: patience })
+      throw new MigrateError('STEP_TIMEOUT', {
+        ...{ action: 'dual-write --off', service, step, milliseconds: patience, waiting: '' },
+      })
     }
     await pause(50, signal)
   }

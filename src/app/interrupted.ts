@@ -35,7 +35,7 @@ export async function settleInterrupted(moving: Moving): Promise<{ run: Run; out
   const run = await adoptRun(app.control, left, moving.run)
   const context = await contextOf(moving, run)
   const outcome = await settleRun(context, new MigrateError('TAKEN_OVER', { what: `the ${run.kind} of ${name}` }))
-  await closeRun(app.control, run.id, outcome.state, 'ended by a later run')
+  await closeRun(app.control, run, outcome.state, 'ended by a later run')
   moving.onRecovered(run.kind, outcome.state)
   return { run, outcome }
 }
@@ -95,7 +95,7 @@ export async function contextOf(moving: Moving, run: Run): Promise<RunContext> {
     ports: await movePorts(app, name, action, signal),
     journal: {
       begin: (step) => beginStep(app.control, run, step),
-      end: (step, data) => endStep(app.control, run.id, step, data),
+      end: (step, data) => endStep(app.control, run, step, data),
     },
     signal,
     maxWriteOutage,

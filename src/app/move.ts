@@ -1,7 +1,7 @@
 import { DEFAULTS } from '../config/defaults.ts'
 import { serviceOf } from '../config/service.ts'
 import { closeRun, openRun, type Run, type RunKind, unfinishedRun } from '../control/journal.ts'
-import { takeLease } from '../control/lease.ts'
+import { type Lease, takeLease } from '../control/lease.ts'
 import { illegal } from '../control/services.ts'
 import { cutoverGates, type Gate, rollbackGates } from '../cutover/gates.ts'
 import { planCutover, planRollback, type Step } from '../cutover/plan.ts'
@@ -44,33 +44,40 @@ export interface MoveResult {
 export async function moveService(app: App, name: string, kind: RunKind, options: MoveOptions): Promise<MoveResult> {
   serviceOf(app.config, name)
   await installControl(app)
-  await using lease = await takeLease(app.control, {
-    name: namesOf(app.config, name).moveLease,
-    signal: options.signal,
-  })
-  const moving: Moving = {
-    ...{ app, name, action: kind, run: lease.epoch },
-    maxWriteOutage: options.maxWriteOutage ?? DEFAULTS.writeOutageMs,
-    onStep: options.events.onStep,
-    onRecovered: options.events.onRecovered,
-    signal: AbortSignal.any([options.signal, lease.lost]),
+  for (;;) {
+    await using lease = await takeLease(app.control, {
+      name: namesOf(app.config, name).moveLease,
+      signal: options.signal,
+    })
+    const moving: Moving = {
+      ...{ app, name, action: kind, run: lease.epoch },
+      maxWriteOutage: options.maxWriteOutage ?? DEFAULTS.writeOutageMs,
+      onStep: options.events.onStep,
+      onRecovered: options.events.onRecovered,
+      signal: AbortSignal.any([options.signal, lease.lost]),
+    }
+    const left = await settleInterrupted(moving)
+    if (left === null) return await beginMove(moving, lease, kind, options)
+    if (left.outcome.state === 'done' && left.run.kind === kind) return resultOf(left.run, left.outcome.steps, true)
+    // With a token of its own: this one has lifted a fence, and routers take a hold whose fence was lifted for over.
   }
-  const left = await settleInterrupted(moving)
-  if (left?.outcome.state === 'done' && left.run.kind === kind) return resultOf(left.run, left.outcome.steps, true)
+}
 
+async function beginMove(moving: Moving, lease: Lease, kind: RunKind, options: MoveOptions): Promise<MoveResult> {
+  const { app, name } = moving
   const ports = await movePorts(app, name, kind, moving.signal)
   requireStage(await ports.stage(), name, kind)
   const gates = await settledGates(ports, name, kind, moving.signal)
   options.events.onGates(gates)
   refuseClosedGates(gates, name, kind)
   const { epoch } = await ports.authority()
-  const run = await openRun(app.control, { service: name, kind, fencing: lease.epoch, epoch })
+  const run = await openRun(app.control, lease, { service: name, kind, epoch })
   const outcome = await runToEnd(await contextOf(moving, run))
   if (outcome.state === 'done') {
-    await closeRun(app.control, run.id, 'done', '')
+    await closeRun(app.control, run, 'done', '')
     return resultOf(run, outcome.steps, false)
   }
-  await closeRun(app.control, run.id, 'aborted', asMigrateError(outcome.error).code)
+  await closeRun(app.control, run, 'aborted', asMigrateError(outcome.error).code)
   throw outcome.error
 }
 

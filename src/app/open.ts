@@ -2,7 +2,7 @@ import type { Config, ServiceConfig } from '../config/schema.ts'
 import { serviceOf } from '../config/service.ts'
 import { installSchema } from '../control/install.ts'
 import type { Database } from '../model/sql.ts'
-import { openDatabase } from '../stores/postgres/database.ts'
+import { type DatabaseOptions, openDatabase } from '../stores/postgres/database.ts'
 
 /** The databases behind one configuration, opened when first used. Close it: `await using app = openApp(…)`. */
 export interface App extends AsyncDisposable {
@@ -22,10 +22,10 @@ export interface App extends AsyncDisposable {
 /** Opens nothing yet: a wrong URL shows with the first statement. */
 export function openApp(config: Config, purpose: string): App {
   const opened = new Map<string, Database>()
-  const open = (key: string, url: string, role: string, settings?: Record<string, string>): Database => {
+  const open = (key: string, url: string, role: string, more?: Partial<DatabaseOptions>): Database => {
     let database = opened.get(key)
     if (database === undefined) {
-      database = openDatabase({ url, role, applicationName: `migrate/${purpose}`, ...(settings ? { settings } : {}) })
+      database = openDatabase({ url, role, applicationName: `migrate/${purpose}`, ...more })
       opened.set(key, database)
     }
     return database
@@ -39,19 +39,21 @@ export function openApp(config: Config, purpose: string): App {
     },
     get control() {
       const { url } = config.control
-      return url === undefined ? open('monolith', monolithUrl, 'monolith') : open('control', url, 'control')
+      return url === undefined ? open('monolith', monolithUrl, 'monolith') : open('control', url, 'control', CONTROL)
     },
     get gate() {
-      return open('gate', monolithUrl, 'monolith', GATE_SETTINGS)
+      return open('gate', monolithUrl, 'monolith', { settings: GATE_SETTINGS })
     },
     service: (name) => open(`service ${name}`, storeUrl(serviceOf(config, name)), name),
-    serviceGate: (name) => open(`gate ${name}`, storeUrl(serviceOf(config, name)), name, GATE_SETTINGS),
+    serviceGate: (name) => open(`gate ${name}`, storeUrl(serviceOf(config, name)), name, { settings: GATE_SETTINGS }),
     async [Symbol.asyncDispose]() {
       await Promise.all([...opened.values()].map((database) => database[Symbol.asyncDispose]()))
     },
   }
 }
 
+// Its statements are short. While writes are stopped nobody waits for a control server that hangs.
+const CONTROL = { statementTimeout: 4_000, answerTimeout: 5_000 }
 const GATE_SETTINGS = { lock_timeout: '200ms', synchronous_commit: 'local' }
 
 /** Our schema in the monolith's database and the control database. */

@@ -1,4 +1,4 @@
-import { takeLease } from '../control/lease.ts'
+import { type Lease, takeLease } from '../control/lease.ts'
 import { readService } from '../control/services.ts'
 import { asMigrateError, MigrateError } from '../errors.ts'
 import { formatLsn, type Lsn } from '../model/lsn.ts'
@@ -96,36 +96,75 @@ async function copyAndFollow(app: App, name: string, options: SyncOptions): Prom
   const findings = await checkService(app, name)
   if (findings.length > 0) return { kind: 'refused', findings }
   await installControl(app)
-  await using lease = await takeLease(app.control, {
-    name: namesOf(app.config, name).syncLease,
-    signal: options.signal,
-  })
-  const signal = AbortSignal.any([options.signal, lease.lost])
-  await prepareService(app, name)
-  const until = options.once ? await sourcePosition(app, name, 'forward') : undefined
-  await copyService(app, name, options.events, signal)
   const counters = { forward: newCounters(), reverse: newCounters() }
-  const { events } = options
-  const job = {
-    ...{ app, name, epoch: lease.epoch, extraRows: openExtraRows(app, name), signal },
-    onProgress: (now: SyncProgress) => events.progress(now),
+  let lease: Lease | null = await takeLease(app.control, leaseOptions(app, name, options.signal))
+  while (lease !== null) {
+    await using held: Lease = lease
+    await followUnder(app, name, held, counters, options)
+    lease = held.lost.aborted ? await takeAgain(app, name, held.lost.reason as Error, options) : null
   }
-  const ending = new AbortController()
-  const besides = AbortSignal.any([signal, ending.signal])
-  const house = keepHouse(app, name, besides)
-  const runs = settleAbandoned(app, name, (error) => events.retrying('forward', error), besides)
-  const legs = settleLegs(app, name, (error) => events.retrying('forward', error), besides)
-  try {
-    await follow(job, counters, until, events)
-  } finally {
-    ending.abort()
-    await house
-    await runs
-    await legs
-  }
-  if (lease.lost.aborted) throw lease.lost.reason
   const position = formatLsn(await sourcePosition(app, name, 'forward'))
   return { kind: 'done', slot: namesOf(app.config, name).slot, position, counters }
+}
+
+/** Until the end of the work, of the lease or of the user's patience. */
+async function followUnder(
+  app: App,
+  name: string,
+  lease: Lease,
+  counters: Record<Direction, SyncCounters>,
+  { once, events, signal: stop }: SyncOptions,
+): Promise<void> {
+  const ending = new AbortController()
+  const signal = AbortSignal.any([stop, lease.lost])
+  const besides = AbortSignal.any([signal, ending.signal])
+  const others: Promise<void>[] = []
+  try {
+    await prepareService(app, name)
+    const until = once ? await sourcePosition(app, name, 'forward') : undefined
+    await copyService(app, name, events, signal)
+    others.push(keepHouse(app, name, besides))
+    const failed = (error: Error): void => events.retrying('forward', error)
+    others.push(settleAbandoned(app, name, failed, besides), settleLegs(app, name, failed, besides))
+    const onProgress = (now: SyncProgress): void => events.progress(now)
+    await follow(
+      { app, name, epoch: lease.epoch, extraRows: openExtraRows(app, name), signal, onProgress },
+      counters,
+      until,
+      events,
+    )
+  } catch (error) {
+    // what breaks off with the lease is taken up with the next one
+    if (!lease.lost.aborted) throw error
+  } finally {
+    ending.abort()
+    await Promise.all(others)
+  }
+}
+
+/**
+ * A lease that ran out while the control database was away is taken again when it is back; nothing was written
+ * meanwhile. Throws LOCKED, with its name, when another worker has come first.
+ */
+async function takeAgain(app: App, name: string, lost: Error, { events, signal }: SyncOptions): Promise<Lease | null> {
+  let reason = lost
+  for (;;) {
+    events.retrying('forward', reason)
+    try {
+      await pause(AGAIN_MS, signal)
+      return await takeLease(app.control, leaseOptions(app, name, signal))
+    } catch (error) {
+      if (signal.aborted) return null
+      reason = asMigrateError(error)
+      if (asMigrateError(error).code !== 'DATABASE_UNREACHABLE') throw error
+    }
+  }
+}
+
+const AGAIN_MS = 500
+
+function leaseOptions(app: App, name: string, signal: AbortSignal) {
+  return { name: namesOf(app.config, name).syncLease, signal }
 }
 
 type Job = Omit<PipelineJob, 'direction' | 'counters' | 'until'>

@@ -177,15 +177,20 @@ describe('changing a service', () => {
 })
 
 describe('the journal', () => {
-  const run = { service: 'journal', kind: 'cutover', fencing: 3, epoch: 1 } as const
+  const run = { service: 'journal', kind: 'cutover', epoch: 1 } as const
+  const lease = { name: 'move/journal', epoch: 3 }
+  beforeAll(() =>
+    database.query(`insert into migrate.lease values ('move/journal', 3, 'test', now(), now() + interval '1 hour')`),
+  )
 
   test('has one unfinished run a service, with its steps', async () => {
     expect(await unfinishedRun(database, 'journal')).toBeNull()
-    const opened = await openRun(database, run)
-    expect(await unfinishedRun(database, 'journal')).toEqual({ id: opened.id, ...run, state: 'running' })
-    await expect(openRun(database, run)).rejects.toMatchObject({ context: { sqlstate: '23505' } })
+    await expect(openRun(database, { ...lease, epoch: 2 }, run)).rejects.toMatchObject({ code: 'TAKEN_OVER' })
+    const opened = await openRun(database, lease, run)
+    expect(await unfinishedRun(database, 'journal')).toEqual({ id: opened.id, ...run, fencing: 3, state: 'running' })
+    await expect(openRun(database, lease, run)).rejects.toMatchObject({ context: { sqlstate: '23505' } })
     await beginStep(database, opened, 'hold')
-    await endStep(database, opened.id, 'hold', { held: 3 })
+    await endStep(database, opened, 'hold', { held: 3 })
     await beginStep(database, opened, 'fence')
     expect(await steps(database, opened.id)).toEqual([
       { name: 'hold', done: true, data: { held: 3 } },
@@ -198,12 +203,17 @@ describe('the journal', () => {
     await expect(beginStep(database, opened, 'legs')).rejects.toMatchObject({ code: 'TAKEN_OVER' })
     await expect(adoptRun(database, opened, 3)).rejects.toMatchObject({ code: 'TAKEN_OVER' })
     await beginStep(database, adopted, 'legs')
-    await closeRun(database, opened.id, 'aborted', 'because')
+    // what the first process still says changes nothing
+    await endStep(database, opened, 'legs', { late: true })
+    expect(await steps(database, opened.id)).toContainEqual({ name: 'legs', done: false, data: {} })
+    await closeRun(database, opened, 'done', 'late')
+    expect(await unfinishedRun(database, 'journal')).toEqual(adopted)
+    await closeRun(database, adopted, 'aborted', 'because')
     await expect(beginStep(database, adopted, 'fence')).rejects.toMatchObject({ code: 'TAKEN_OVER' })
     expect(await unfinishedRun(database, 'journal')).toBeNull()
-    await closeRun(database, opened.id, 'done', 'too late')
+    await closeRun(database, adopted, 'done', 'too late')
     expect(await lastRun(database, 'journal')).toMatchObject({ id: opened.id, state: 'aborted', reason: 'because' })
-    expect((await openRun(database, run)).id).toBeGreaterThan(opened.id)
+    expect((await openRun(database, lease, run)).id).toBeGreaterThan(opened.id)
   })
 
   async function steps(sql: Sql, id: number) {

@@ -24,21 +24,27 @@ export async function unfinishedRun(sql: Sql, service: string): Promise<Run | nu
   return rows[0] ?? null
 }
 
+/** Begins a run under a lease. Throws TAKEN_OVER when somebody else holds that by now. */
 export async function openRun(
   sql: Sql,
-  run: { service: string; kind: RunKind; fencing: number; epoch: number },
+  lease: { name: string; epoch: number },
+  run: { service: string; kind: RunKind; epoch: number },
 ): Promise<Run> {
   const { rows } = await sql.query<Run>(
-    `insert into migrate.run (service, kind, fencing, epoch) values ($1, $2, $3, $4) returning ${RUN}`,
-    [run.service, run.kind, run.fencing, run.epoch],
+    `insert into migrate.run (service, kind, fencing, epoch)
+     select $1, $2, l.epoch, $3 from migrate.lease l where l.name = $4 and l.epoch = $5 for share returning ${RUN}`,
+    [run.service, run.kind, run.epoch, lease.name, lease.epoch],
   )
-  return rows[0] as Run
+  if (rows[0] === undefined) throw new MigrateError('TAKEN_OVER', { what: lease.name })
+  return rows[0]
 }
 
-export async function closeRun(sql: Sql, id: number, state: 'done' | 'aborted', reason: string): Promise<void> {
+/** What a process says that the run was taken from changes nothing. */
+export async function closeRun(sql: Sql, run: Run, state: 'done' | 'aborted', reason: string): Promise<void> {
   await sql.query(
-    `update migrate.run set state = $2, reason = $3, ended_at = clock_timestamp() where id = $1 and state = 'running'`,
-    [id, state, reason],
+    `update migrate.run set state = $3, reason = $4, ended_at = clock_timestamp()
+     where id = $1 and state = 'running' and fencing = $2`,
+    [run.id, run.fencing, state, reason],
   )
 }
 
@@ -63,12 +69,12 @@ export async function beginStep(sql: Sql, run: Run, name: string): Promise<void>
   if (rowCount !== 1) throw new MigrateError('TAKEN_OVER', { what: `the ${run.kind} of ${run.service}` })
 }
 
-export async function endStep(sql: Sql, run: number, name: string, data: object): Promise<void> {
-  await sql.query(`update migrate.step set done_at = clock_timestamp(), data = $3 where run = $1 and name = $2`, [
-    run,
-    name,
-    JSON.stringify(data),
-  ])
+export async function endStep(sql: Sql, run: Run, name: string, data: object): Promise<void> {
+  await sql.query(
+    `update migrate.step set done_at = clock_timestamp(), data = $4
+     where run = (select id from migrate.run where id = $1 and fencing = $2) and name = $3`,
+    [run.id, run.fencing, name, JSON.stringify(data)],
+  )
 }
 
 /** The last run of a service, for `status`. */

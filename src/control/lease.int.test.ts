@@ -129,6 +129,8 @@ describe('a lease', () => {
     await pool[Symbol.asyncDispose]()
     await lost
     expect((await row())?.left).toBeGreaterThan(0)
+    // not that somebody has taken it: nobody can know
+    expect(lease.lost.reason).toMatchObject({ code: 'LEASE_LOST', exit: 7 })
   })
 
   test('a wait for it ends with the signal', async () => {

@@ -7,10 +7,7 @@ import type { Database } from '../model/sql.ts'
 export interface Lease extends AsyncDisposable {
   readonly name: string
   readonly epoch: number
-  /**
-   * aborted, with TAKEN_OVER as reason, when somebody else has the lease or it could not be renewed in time; then the
-   * error of the last renewal is its cause
-   */
+  /** aborted when it is not held any more: TAKEN_OVER, or LEASE_LOST (with the cause) when control did not answer */
   readonly lost: AbortSignal
 }
 
@@ -25,6 +22,8 @@ export interface LeaseOptions {
 
 /** How often the holder looks whether its lease is about to run out, milliseconds. */
 const WATCH = 250
+/** No answer for this part of the lease's time means that the control database is away. */
+const SILENCE = 0.2
 
 /**
  * Takes the lease, waiting for a dead holder's to run out. Throws LOCKED (exit 5) when its holder lives.
@@ -78,34 +77,43 @@ export interface LeaseHolder {
 
 function keep(database: Database, name: string, epoch: number, seconds: number): Lease {
   const lost = new AbortController()
+  const takenOver = new MigrateError('TAKEN_OVER', { what: name })
   let renewed = performance.now()
+  /** since when the control database has not answered */
+  let unanswered: number | null = null
   /** why the last renewal failed; null when it did not */
   let failure: MigrateError | null = null
   const timer = setInterval(() => void renew(), (seconds * 1000) / 3.4)
   // the process may not be scheduled for longer than the lease: judge by our own clock before every use
   const watch = setInterval(() => {
-    if (performance.now() - renewed > seconds * 1000 - 2 * WATCH) lose()
+    const now = performance.now()
+    if (now - renewed <= seconds * 1000 - 2 * WATCH) return
+    // a process that was stopped has not asked in the meantime: then it is somebody else's by now
+    const silent = unanswered !== null && now - unanswered > SILENCE * seconds * 1000
+    lose(silent ? new MigrateError('LEASE_LOST', { what: name, seconds }, { cause: failure }) : takenOver)
   }, WATCH)
   timer.unref()
   watch.unref()
 
-  function lose(): void {
+  function lose(reason: MigrateError): void {
     clearInterval(timer)
     clearInterval(watch)
-    if (!lost.signal.aborted) lost.abort(new MigrateError('TAKEN_OVER', { what: name }, { cause: failure }))
+    if (!lost.signal.aborted) lost.abort(reason)
   }
 
   async function renew(): Promise<void> {
     const started = performance.now()
+    unanswered ??= started
     try {
       const { rowCount } = await database.query(
         `update migrate.lease set renewed_at = clock_timestamp(), expires_at = clock_timestamp() + $3 * interval '1 second'
          where name = $1 and epoch = $2 and expires_at > clock_timestamp()`,
         [name, epoch, seconds],
       )
+      unanswered = null
       failure = null
       if (rowCount === 1) renewed = started
-      else lose()
+      else lose(takenOver)
     } catch (error) {
       // away for a moment: the watch above ends the lease when this lasts
       if (!(error instanceof MigrateError)) throw error

@@ -1,8 +1,9 @@
 import { MigrateError } from '../errors.ts'
 import { asLsn } from '../model/lsn.ts'
-import type { PolicySet, ServicePolicy } from '../model/policy.ts'
+import type { PolicySet, ServicePolicy, WriteAuthority } from '../model/policy.ts'
 import type { Database, Sql } from '../model/sql.ts'
 import { isStage } from '../model/stage.ts'
+import { ROUTER_SILENCE } from '../cutover/limits.ts'
 import type { RouterControl, RouterReport } from '../router/control.ts'
 import { POLICY_CHANNEL } from './services.ts'
 
@@ -14,6 +15,7 @@ export function routerControl(control: Database, monolith: Database): RouterCont
   })
   return {
     readPolicy: () => readPolicy(control, monolith),
+    readAuthority: control === monolith ? null : () => readAuthorities(monolith),
     onChange: (changed) => listeners.add(changed),
     report: (report) => writeReport(control, report),
     position: async () => {
@@ -30,7 +32,7 @@ interface ControlRow {
   readonly percent: number
   readonly legs: boolean
   readonly holdRun: number | null
-  readonly holdOver: boolean
+  readonly holdLeftMs: number | null
   readonly version: number
   readonly halted: readonly string[]
   readonly applied: string | null
@@ -42,27 +44,33 @@ interface AuthorityRow {
   readonly epoch: number
   readonly state: 'monolith' | 'service'
   readonly fence: 'open' | 'closed' | 'expired'
+  readonly fenceRun: number
 }
 
+// A router that is silent for longer has died, or is cut off: one that still runs serves old reads then, however long
+// the others wait, and its writes meet the gate.
 const CONTROL = `
   select s.service, s.stage, s.percent::float8 as percent, s.legs, s.hold_run::float8 as "holdRun",
-    coalesce(s.hold_until < clock_timestamp(), true) as "holdOver", s.version::float8 as version,
+    extract(epoch from s.hold_until - clock_timestamp())::float8 * 1000 as "holdLeftMs", s.version::float8 as version,
     coalesce((select json_agg(distinct d.route) from migrate.dead_letter d
       where d.service = s.service and d.state = 'open' and d.code = 'ID_NOT_KEPT'), '[]') as halted,
     (select (p.applied - '0/0')::text from migrate.progress p
       where p.service = s.service and p.direction = 'forward') as applied,
     (select count(*)::int from migrate.router r
-      where r.expires_at > clock_timestamp()
+      where r.seen_at > clock_timestamp() - ${ROUTER_SILENCE} * interval '1 second'
         and r.version < (select max(version) from migrate.service)) as laggards
   from migrate.service s`
 
+// The fence is judged by the time before the snapshot: one that was over by then has no switch that this snapshot lacks.
 const AUTHORITY = `
-  select service, epoch::float8 as epoch, state,
-    case when v = 0 then 'open' when v < 9223372036854775807 and v <= migrate.now_us() then 'expired'
+  select service, epoch::float8 as epoch, state, run::float8 as "fenceRun",
+    case when v = 0 then 'open'
+      when v < 9223372036854775807 and v <= extract(epoch from statement_timestamp()) * 1000000 then 'expired'
       else 'closed' end as fence
-  from (select *, migrate.fence_value(service) as v from migrate.authority) a`
+  from (select a.*, f.run, migrate.fence_value(service) as v from migrate.authority a join migrate.fence f using (service)) a`
 
 async function readPolicy(control: Database, monolith: Database): Promise<PolicySet> {
+  // two databases: the authority last, so that it is never older than the stage that it is compared with
   const [rows, authority] =
     control === monolith ? await readTogether(control) : [await readRows(control), await readAuthority(monolith)]
   const services = new Map<string, ServicePolicy>()
@@ -75,6 +83,10 @@ async function readPolicy(control: Database, monolith: Database): Promise<Policy
     services,
     laggards: rows[0]?.laggards ?? 0,
   }
+}
+
+async function readAuthorities(monolith: Sql): Promise<ReadonlyMap<string, WriteAuthority>> {
+  return new Map((await readAuthority(monolith)).map((row) => [row.service, toAuthority(row)]))
 }
 
 async function readTogether(sql: Sql): Promise<[ControlRow[], AuthorityRow[]]> {
@@ -100,13 +112,16 @@ function toPolicy(row: ControlRow, who: AuthorityRow): ServicePolicy {
     stage: row.stage,
     percent: row.percent,
     version: row.version,
-    authority: { side: who.state, epoch: who.epoch },
-    fence: who.fence,
-    hold: row.holdRun === null ? null : { run: row.holdRun, over: row.holdOver },
+    ...toAuthority(who),
+    hold: row.holdRun === null ? null : { run: row.holdRun, leftMs: row.holdLeftMs ?? 0 },
     legs: row.legs,
     halted: row.halted,
     applied: row.applied === null ? null : asLsn(BigInt(row.applied)),
   }
+}
+
+function toAuthority({ state, epoch, fence, fenceRun }: AuthorityRow): WriteAuthority {
+  return { authority: { side: state, epoch }, fence, fenceRun }
 }
 
 async function writeReport(sql: Sql, report: RouterReport): Promise<void> {

@@ -1,8 +1,7 @@
-import { MigrateError } from '../errors.ts'
 import { GATE_WAIT, GRACE, LEGS_ENDED, ROUTERS_IDLE, SWITCH_RESERVE } from './limits.ts'
 import { type CutoverStep, planCutover } from './plan.ts'
 import type { RowKey } from './ports.ts'
-import { type Actions, routersIdle, routersObey, type RunContext, runSteps, waitFor } from './run.ts'
+import { type Actions, routersIdle, routersObey, type RunContext, runSteps, stepTimeout, waitFor } from './run.ts'
 import { verifyAll, verifyTouched } from './verify.ts'
 
 /** Runs a cutover from its first step. On an error the caller decides by the authority row (see recover.ts). */
@@ -38,6 +37,15 @@ function cutoverActions(context: RunContext): Actions<CutoverStep> {
   let tokens: { forward: string; reverse: string } | null = null
   let version = 0
   const left = (): number => deadline - SWITCH_RESERVE - performance.now()
+  /** Behind the fence's time the monolith writes again: what a step finds then says nothing. */
+  const fenced = async <T>(step: string, work: () => Promise<T>): Promise<T> => {
+    try {
+      if (left() > 0) return await work()
+    } catch (error) {
+      if (left() > 0) throw error
+    }
+    throw stepTimeout(context, step, maxWriteOutage)
+  }
 
   return {
     async track() {
@@ -62,7 +70,7 @@ function cutoverActions(context: RunContext): Actions<CutoverStep> {
     async fence() {
       // a hold that is over lets writes through: they would meet the fence
       if (performance.now() > holdEnds - GATE_WAIT) {
-        throw new MigrateError('STEP_TIMEOUT', { action: 'cutover', service, step: 'hold', milliseconds: LEGS_ENDED })
+        throw stepTimeout(context, 'hold', LEGS_ENDED)
       }
       fence = await ports.takeFence(run, maxWriteOutage)
       // later than the server's by the answer's way back; the server decides in the end
@@ -73,20 +81,23 @@ function cutoverActions(context: RunContext): Actions<CutoverStep> {
     },
     async drain() {
       const wanted = tokens
-      return waitFor(context, 'drain', left(), async () => {
+      const seen = async () => {
         const [forward, reverse] = await Promise.all([ports.tokenSeen('forward'), ports.tokenSeen('reverse')])
         return forward === wanted?.forward && reverse === wanted?.reverse ? {} : null
-      })
+      }
+      return fenced('drain', () => waitFor(context, 'drain', left(), seen))
     },
     async 'verify-touched'() {
-      return verifyTouched(context, carried)
+      return fenced('verify-touched', () => verifyTouched(context, carried))
     },
     async sequences() {
-      return { moved: await ports.moveSequences('service') }
+      return fenced('sequences', async () => ({ moved: await ports.moveSequences('service') }))
     },
     async seal() {
-      await ports.seal('forward', run, epoch + 1)
-      return {}
+      return fenced('seal', async () => {
+        await ports.seal('forward', run, epoch + 1)
+        return {}
+      })
     },
     async switch() {
       return { epoch: await ports.switchToService(run, fence, epoch) }

@@ -1,3 +1,4 @@
+import { ROUTER_SILENCE } from './limits.ts'
 import type { MovePorts, VerificationReading } from './ports.ts'
 
 /** One condition, looked at before anything is touched. */
@@ -14,7 +15,6 @@ export interface Gate {
 }
 
 const WORKER_SILENCE = 5
-const ROUTER_SILENCE = 3
 const LAG_BYTES = 16 * 1024 * 1024
 const LONG_TRANSACTION = 5
 const VERIFICATION_HOURS = 24

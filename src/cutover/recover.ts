@@ -1,3 +1,4 @@
+import { asMigrateError, MigrateError } from '../errors.ts'
 import { retry } from '../retry.ts'
 import { finishCutover, runCutover, undoCutover } from './cutover.ts'
 import { finishRollback, runRollback, undoRollback } from './rollback.ts'
@@ -7,8 +8,8 @@ export type Outcome =
   | { readonly state: 'done'; readonly steps: readonly StepReport[] }
   | { readonly state: 'aborted'; readonly error: unknown }
 
-/** A server that restarts is back by then; what is left after that is for the next run. */
-const TRIES = 7
+/** A server that restarts is back by then; what is left after that is for the next run. Milliseconds. */
+const INSIST = 15_000
 
 /** Runs to the end, or puts everything back: after it there is exactly one writer. */
 export async function runToEnd(context: RunContext): Promise<Outcome> {
@@ -23,10 +24,19 @@ export async function runToEnd(context: RunContext): Promise<Outcome> {
 /**
  * Ends a run that stopped somewhere, its own process's or a dead one's. The authority row alone says whether its
  * switch has happened: then the tail is finished, else everything is put back. Tried again while a database is away;
- * not interrupted by the run's signal, which may be why it is here.
+ * not interrupted by the run's signal, which may be why it is here. Throws MOVE_UNSETTLED when it stays away.
  */
 export function settleRun(context: RunContext, error: unknown): Promise<Outcome> {
-  return retry(() => settleOnce(context, error), { signal: new AbortController().signal, tries: TRIES })
+  const settled = retry(() => settleOnce(context, error), { signal: new AbortController().signal, giveUpAfter: INSIST })
+  return settled.catch((cause: unknown) => {
+    const { retry: directive, message } = asMigrateError(cause)
+    if (directive !== 'timed') throw cause
+    throw new MigrateError(
+      'MOVE_UNSETTLED',
+      { action: context.kind, service: context.service, reason: message },
+      { cause },
+    )
+  })
 }
 
 async function settleOnce(context: RunContext, error: unknown): Promise<Outcome> {

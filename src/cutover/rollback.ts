@@ -1,8 +1,7 @@
-import { MigrateError } from '../errors.ts'
 import { GATE_WAIT, GRACE, ROUTERS_IDLE } from './limits.ts'
 import { planRollback, type RollbackStep } from './plan.ts'
 import type { RowKey } from './ports.ts'
-import { type Actions, routersIdle, routersObey, type RunContext, runSteps, waitFor } from './run.ts'
+import { type Actions, routersIdle, routersObey, type RunContext, runSteps, stepTimeout, waitFor } from './run.ts'
 import { verifyAll, verifyTouched } from './verify.ts'
 
 /** Runs a rollback from `live` to `dual-write` from its first step. */
@@ -28,7 +27,7 @@ export async function undoRollback(context: RunContext): Promise<void> {
 }
 
 function rollbackActions(context: RunContext): Actions<RollbackStep> {
-  const { ports, run, epoch, service, maxWriteOutage } = context
+  const { ports, run, epoch, maxWriteOutage } = context
   let carried: RowKey[] = []
   let holdEnds = 0
   let deadline = 0
@@ -36,7 +35,7 @@ function rollbackActions(context: RunContext): Actions<RollbackStep> {
   let version = 0
   const inTime = (step: string, until: number): void => {
     if (performance.now() <= until) return
-    throw new MigrateError('STEP_TIMEOUT', { action: 'rollback', service, step, milliseconds: maxWriteOutage })
+    throw stepTimeout(context, step, maxWriteOutage)
   }
   return {
     async track() {

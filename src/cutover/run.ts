@@ -1,7 +1,7 @@
 import { asMigrateError, MigrateError } from '../errors.ts'
 import { pause } from '../model/pause.ts'
-import { ROUTERS_OBEY } from './limits.ts'
-import type { Journal, MovePorts } from './ports.ts'
+import { ROUTER_SILENCE, ROUTERS_OBEY } from './limits.ts'
+import type { Journal, MovePorts, RouterReading } from './ports.ts'
 import type { Step } from './plan.ts'
 
 /** What the steps of one run share. */
@@ -70,40 +70,63 @@ export async function waitFor<T>(
   step: string,
   milliseconds: number,
   check: () => Promise<T | null>,
-  every = 10,
+  { every = 10, missing = () => '' }: { every?: number; missing?: () => string } = {},
 ): Promise<T> {
   const started = performance.now()
   for (;;) {
     const found = await check()
     if (found !== null) return found
     if (performance.now() - started > milliseconds) {
-      const { service, kind } = context
-      throw new MigrateError('STEP_TIMEOUT', { action: kind, service, step, milliseconds: Math.round(milliseconds) })
+      const text = missing()
+      throw stepTimeout(context, step, milliseconds, text === '' ? '' : ` (waiting for ${text})`)
     }
     await pause(every, context.signal)
   }
 }
 
-/** Every live router obeys this version and has nothing of the service under way. */
-export async function routersIdle(context: RunContext, step: string, version: number, milliseconds: number) {
-  return waitFor(context, step, milliseconds, async () => {
-    const routers = await context.ports.routers()
-    const busy = routers.filter((router) => router.version < version || router.writes + router.legs > 0)
-    return busy.length === 0 ? { routers: routers.length } : null
+export function stepTimeout(
+  { service, kind }: RunContext,
+  step: string,
+  milliseconds: number,
+  waiting = '',
+): MigrateError {
+  return new MigrateError('STEP_TIMEOUT', {
+    ...{ action: kind, service, step, waiting },
+    milliseconds: Math.round(milliseconds),
   })
 }
 
+/** Every live router obeys this version and has nothing of the service under way. */
+export async function routersIdle(context: RunContext, step: string, version: number, milliseconds: number) {
+  let busy: readonly RouterReading[] = []
+  const idle = async () => {
+    const routers = await context.ports.routers()
+    busy = routers.filter((router) => router.version < version || router.writes + router.legs > 0)
+    return busy.length === 0 ? { routers: routers.length } : null
+  }
+  return waitFor(context, step, milliseconds, idle, {
+    missing: () => busy.map((router) => routerText(router, version)).join(', '),
+  })
+}
+
+function routerText({ instance, age, version: at, writes, legs }: RouterReading, version: number): string {
+  if (at >= version) return `router ${instance}: ${writes} writes and ${legs} legs under way`
+  return `router ${instance}: at version ${at} of ${version}, heard of ${age.toFixed(1)} s ago`
+}
+
 /**
- * Every live router obeys this version. Used after the switch, where nothing interrupts a run any more and nothing can
- * be put back: a router that never says so is named in the report; the others let no write go before it has.
+ * Every router that was heard of a moment ago obeys this version. Used after the switch, where nothing interrupts a run
+ * any more and nothing can be put back: a router that does not say so is named in the report.
  */
 export async function routersObey(context: RunContext, version: number) {
   const started = performance.now()
   for (;;) {
     const routers = await context.ports.routers()
-    const behind = routers.filter((router) => router.version < version).map((router) => router.instance)
-    if (behind.length === 0) return { routers: routers.length }
-    if (performance.now() - started > ROUTERS_OBEY) return { routers: routers.length, behind }
+    const lagging = routers.filter((router) => router.version < version)
+    const behind = lagging.length === 0 ? {} : { behind: lagging.map((router) => router.instance) }
+    // the others let writes go without those that are silent
+    const done = lagging.every((router) => router.age > ROUTER_SILENCE)
+    if (done || performance.now() - started > ROUTERS_OBEY) return { routers: routers.length, ...behind }
     await pause(10, new AbortController().signal)
   }
 }

@@ -76,7 +76,7 @@ async function caughtUp(context: RunContext, direction: Direction): Promise<void
     for (const [way, token] of tokens) if ((await ports.tokenSeen(way)) !== token) return null
     return true
   }
-  await waitFor(context, 'verify-all', CATCH_UP, seen, 25)
+  await waitFor(context, 'verify-all', CATCH_UP, seen, { every: 25 })
 }
 
 function drift(context: RunContext, rows: readonly RowKey[]): MigrateError {

@@ -248,7 +248,7 @@ test('drained means: no write and no leg under way', async () => {
   }
   await post('/users/1')
   await scene.users.called(1)
-  const version = scene.control.set('users', { hold: { run: 1, over: false } })
+  const version = scene.control.set('users', { hold: { run: 1, leftMs: 60_000 } })
   const report = await scene.control.reportThat((each) => each.version >= version)
   expect(report.services['users']).toEqual({ writes: 0, legs: 1, held: 0 })
   for (const answer of answers) answer()

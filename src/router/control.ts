@@ -1,10 +1,15 @@
 import type { Lsn } from '../model/lsn.ts'
-import type { PolicySet } from '../model/policy.ts'
+import type { PolicySet, WriteAuthority } from '../model/policy.ts'
 
 /** What a router needs of the control database. Implemented in src/control. */
 export interface RouterControl {
   /** One consistent reading, in one statement. Rejects when the control database cannot be reached. */
   readPolicy(): Promise<PolicySet>
+  /**
+   * Who may write, service by service, where that can be had without the control database (null = it is in the same
+   * database). Rejects when the monolith's cannot be reached.
+   */
+  readonly readAuthority: (() => Promise<ReadonlyMap<string, WriteAuthority>>) | null
   /** Calls `changed` after each notification of a change (it may also miss some: poll besides). */
   onChange(changed: () => void): void
   /** Says that this instance lives and where it stands; its lease is 10 s from now on the server's clock. */

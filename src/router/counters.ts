@@ -37,6 +37,8 @@ export class Counters {
   positionFailures = 0
   policyReads = 0
   policyFailures = 0
+  /** the authority rows could not be read either */
+  authorityFailures = 0
   policyRejected = 0
   reports = 0
   reportFailures = 0

@@ -2,16 +2,25 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { asLsn } from '../model/lsn.ts'
 import type { ServicePolicy } from '../model/policy.ts'
-import { STAGES } from '../model/stage.ts'
+import { STAGE_RULES, STAGES, type Stage } from '../model/stage.ts'
 import { decide, type RequestFacts } from './decide.ts'
+
+const MONOLITH = { side: 'monolith', epoch: 1 } as const
+const SERVICE = { side: 'service', epoch: 2 } as const
+
+/** The authority that goes with the stage. */
+function whose({ stage = 'route' }: { stage?: Stage }): Pick<ServicePolicy, 'authority'> {
+  return { authority: STAGE_RULES[stage].authority === 'service' ? SERVICE : MONOLITH }
+}
 
 const POLICY: ServicePolicy = {
   service: 'users',
   stage: 'route',
   percent: 25,
   version: 1,
-  authority: { side: 'monolith', epoch: 1 },
+  authority: MONOLITH,
   fence: 'open',
+  fenceRun: 0,
   hold: null,
   legs: false,
   halted: [],
@@ -37,6 +46,8 @@ test.each([
   { when: 'off', policy: { stage: 'off' }, side: 'monolith', reason: 'stage' },
   { when: 'sync', policy: { stage: 'sync', percent: 100 }, side: 'monolith', reason: 'stage' },
   { when: 'dual-write', policy: { stage: 'dual-write' }, side: 'service', reason: 'percent', fallback: true },
+  { when: 'switched', policy: { authority: SERVICE }, facts: { bucket: null }, side: 'service', reason: 'authority' },
+  { when: 'switched back', policy: { stage: 'live', authority: MONOLITH }, side: 'monolith', reason: 'authority' },
   { when: 'live, no key', policy: { stage: 'live' }, facts: { bucket: null }, side: 'service', reason: 'stage' },
   {
     when: 'live, own write',
@@ -49,7 +60,12 @@ test.each([
 ] as const)('a read, $when, goes to the $side', (row) => {
   const { policy = {}, facts = {}, fallback = false } = row as { policy?: object; facts?: object; fallback?: boolean }
   const { side, reason } = row
-  expect(decide({ ...POLICY, ...policy }, { ...FACTS, ...facts })).toEqual({ kind: 'read', side, reason, fallback })
+  expect(decide({ ...POLICY, ...whose(policy), ...policy }, { ...FACTS, ...facts })).toEqual({
+    kind: 'read',
+    side,
+    reason,
+    fallback,
+  })
 })
 
 test('without any policy reads go to the monolith and writes are refused', () => {
@@ -83,7 +99,7 @@ test('no read before `live` goes to the service while an own write may be missin
   fc.assert(
     fc.property(facts, policies, (given, policy) => {
       const { ownWrite } = given
-      const decision = decide({ ...POLICY, ...policy }, { ...given, method: 'GET' })
+      const decision = decide({ ...POLICY, ...whose(policy), ...policy }, { ...given, method: 'GET' })
       if (decision.kind !== 'read' || decision.side === 'monolith') return
       if (policy.stage === 'live' || policy.stage === 'complete') {
         expect(decision.fallback).toBe(false)

@@ -17,7 +17,7 @@ export interface RequestFacts {
   readonly settled: boolean
 }
 
-export type ReadReason = 'no-policy' | 'stage' | 'no-key' | 'percent' | 'own-write' | 'busy'
+export type ReadReason = 'no-policy' | 'authority' | 'stage' | 'no-key' | 'percent' | 'own-write' | 'busy'
 
 export type Decision =
   | {
@@ -44,7 +44,10 @@ export function isSafe(method: string): boolean {
 }
 
 function decideRead(policy: ServicePolicy, { bucket, ownWrite, busy }: RequestFacts): Decision {
-  const rule = STAGE_RULES[policy.stage].reads
+  const { reads: rule, authority } = STAGE_RULES[policy.stage]
+  // A switch that the stage does not say yet (its run has stopped there, or control is away): the other side falls behind.
+  const { side } = policy.authority
+  if (side !== authority) return { kind: 'read', side, reason: 'authority', fallback: false }
   // In `live` the monolith may be behind the service: an old answer would be worse than none.
   if (rule === 'service') return { kind: 'read', side: 'service', reason: 'stage', fallback: false }
   if (rule === 'monolith') return STAGE

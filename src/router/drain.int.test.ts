@@ -43,7 +43,7 @@ test('what is under way is finished, held writes and legs too', async () => {
   scene.monolith.answer = (_, response) => answers.push(() => response.end('late'))
   const read = ask(address.url, '/users/1')
   await scene.monolith.called(1)
-  await scene.set({ hold: { run: 1, over: false } })
+  await scene.set({ hold: { run: 1, leftMs: 60_000 } })
   const write = ask(address.url, '/users/1', { method: 'POST', body: '{}' })
   while (counters().held < 1) await new Promise(setImmediate)
   let closed = false

@@ -4,7 +4,7 @@ import { type Reply, ask, MemoryControl, Scene, Upstream } from '../../test/supp
 import { asLsn } from '../model/lsn.ts'
 import type { ServicePolicy } from '../model/policy.ts'
 
-const HOLD = { hold: { run: 1, over: false } } as const
+const HOLD = { hold: { run: 1, leftMs: 60_000 } } as const
 const MONOLITH = { side: 'monolith', epoch: 1 } as const
 const SERVICE = { side: 'service', epoch: 2 } as const
 const POST = { method: 'POST', body: '{"n":1}', headers: { 'x-user-id': '1' } }
@@ -80,7 +80,7 @@ test('held writes go in the order in which they came', async () => {
     while (counters().held <= index) await after(1)
   }
   expect(scene.monolith.calls).toHaveLength(0)
-  scene.control.touch('users', { hold: { run: 1, over: true } })
+  scene.control.touch('users', { hold: { run: 1, leftMs: 0 } })
   await Promise.all(replies)
   expect(scene.monolith.calls.map(({ body }) => Number(body))).toEqual(replies.map((_, index) => index))
 })

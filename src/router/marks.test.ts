@@ -94,7 +94,8 @@ test('whatever is written, answered and dropped: no key ever looks newer to a re
 })
 
 test('only services whose reads may be split hold marks back', () => {
-  const base = { service: '', percent: 0, version: 1, fence: 'open', hold: null, legs: false, halted: [] } as const
+  const free = { fence: 'open', fenceRun: 0, hold: null, legs: false, halted: [] } as const
+  const base = { service: '', percent: 0, version: 1, ...free } as const
   const monolith = { side: 'monolith', epoch: 1 } as const
   const set = (...services: [stage: 'off' | 'sync' | 'route' | 'live', applied: number | null][]) => ({
     version: 1,

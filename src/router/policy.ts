@@ -1,4 +1,4 @@
-import type { PolicySet, ServicePolicy } from '../model/policy.ts'
+import type { PolicySet, ServicePolicy, WriteAuthority } from '../model/policy.ts'
 import { isStage, STAGE_RULES } from '../model/stage.ts'
 import type { RouterControl, RouterLoad } from './control.ts'
 import type { Counters } from './counters.ts'
@@ -31,6 +31,10 @@ export class PolicyFeed {
   readonly #settled = new Map<string, number>()
   #current: PolicySet | null = null
   #readAt = Number.NEGATIVE_INFINITY
+  /** start of the last attempt to read that has ended */
+  #triedAt = Number.NEGATIVE_INFINITY
+  /** the time from which `leftMs` of the holds counts */
+  #leftAt = Number.NEGATIVE_INFINITY
   #reportedAt = Number.NEGATIVE_INFINITY
   #reported: { version: number; loads: string } | null = null
   #again = false
@@ -50,6 +54,15 @@ export class PolicyFeed {
   /** Milliseconds since the control database was last read; Infinity when it never was. */
   get age(): number {
     return this.#options.clock.now() - this.#readAt
+  }
+
+  /**
+   * This process was stopped for a while: nobody has waited for it, so what it knows may be long over. True until the
+   * next reading, or the next attempt at one.
+   */
+  get slept(): boolean {
+    const { clock, limits } = this.#options
+    return clock.now() - this.#triedAt > limits.pollMs + 6 * limits.controlMs
   }
 
   /** The service's part of the policy; null until the control database was read once. */
@@ -93,11 +106,13 @@ export class PolicyFeed {
   async #read(): Promise<void> {
     const { control, counters, limits, clock, log } = this.#options
     this.#again = false
+    const startedAt = clock.now()
     try {
-      const reading = await within(control.readPolicy(), limits.controlMs)
+      const reading = await this.#inTime(control.readPolicy(), startedAt)
+      this.#triedAt = startedAt
       counters.policyReads++
       const fault = faultOf(reading, this.#current)
-      if (fault === null) return this.#swap(reading)
+      if (fault === null) return this.#swap(reading, startedAt)
       counters.policyRejected++
       log(`policy ${reading.version} not taken: ${fault}`)
     } catch (error) {
@@ -105,14 +120,54 @@ export class PolicyFeed {
       if (clock.now() - this.#readAt < limits.controlMs + limits.pollMs) {
         log(`control database cannot be read, going on with the last policy: ${(error as Error).message}`)
       }
+      await this.#readAuthority(startedAt)
     }
   }
 
-  #swap(reading: PolicySet): void {
-    const { clock, log, onReading } = this.#options
+  /** Without the control database: who may write is still known, and the fence of a hold's run. */
+  async #readAuthority(triedAt: number): Promise<void> {
+    const { control, counters, clock, onReading } = this.#options
+    const last = this.#current
+    try {
+      if (last === null || control.readAuthority === null) return
+      const startedAt = clock.now()
+      const reading = withAuthority(
+        last,
+        await this.#inTime(control.readAuthority(), startedAt),
+        startedAt - this.#leftAt,
+      )
+      if (faultOf(reading, last) !== null) return
+      for (const { service, authority } of reading.services.values()) {
+        const before = last.services.get(service) as ServicePolicy
+        // one epoch on and still the same side: given up and renewed, nobody has moved
+        const same = authority.side === before.authority.side && authority.epoch <= before.authority.epoch + 1
+        if (same && this.settled(before)) this.#settled.set(service, authority.epoch)
+      }
+      this.#current = reading
+      this.#leftAt = startedAt
+      this.#triedAt = triedAt
+      onReading(reading)
+    } catch {
+      counters.authorityFailures++
+    } finally {
+      this.#triedAt = triedAt
+    }
+  }
+
+  /** An answer that comes late says how it was; it would be taken for how it is. */
+  async #inTime<T>(answer: Promise<T>, startedAt: number): Promise<T> {
+    const { clock, limits } = this.#options
+    const value = await within(answer, limits.controlMs)
+    if (clock.now() - startedAt > limits.controlMs) throw new Error('this process was stopped meanwhile')
+    return value
+  }
+
+  #swap(reading: PolicySet, startedAt: number): void {
+    const { log, onReading } = this.#options
     const before = this.#current
     this.#current = reading
-    this.#readAt = clock.now()
+    this.#readAt = startedAt
+    this.#leftAt = startedAt
     for (const policy of reading.services.values()) {
       // Not seen before and with the monolith: no switch that another router could lag behind.
       const untouched = before?.services.get(policy.service) === undefined && policy.authority.side === 'monolith'
@@ -176,11 +231,21 @@ function neverStarted(service: string): ServicePolicy {
     version: 0,
     authority: { side: 'monolith', epoch: 0 },
     fence: 'open',
+    fenceRun: 0,
     hold: null,
     legs: false,
     halted: [],
     applied: null,
   }
+}
+
+/** The last policy with the authority as it is now, so many milliseconds later; no leg starts without its intent. */
+function withAuthority(last: PolicySet, found: ReadonlyMap<string, WriteAuthority>, later: number): PolicySet {
+  const services = [...last.services.values()].map((policy): [string, ServicePolicy] => {
+    const hold = policy.hold === null ? null : { ...policy.hold, leftMs: policy.hold.leftMs - later }
+    return [policy.service, { ...policy, ...found.get(policy.service), hold, legs: false }]
+  })
+  return { ...last, services: new Map(services) }
 }
 
 /** Why a reading must not become the policy; null = it may. */

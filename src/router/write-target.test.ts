@@ -4,10 +4,12 @@ import type { ServicePolicy } from '../model/policy.ts'
 import { STAGES, type Side, type Stage } from '../model/stage.ts'
 import { writeTarget } from './write-target.ts'
 
-const HOLDS = { none: null, active: { run: 3, over: false }, over: { run: 3, over: true } } as const
+const HOLDS = { none: null, active: { run: 3, leftMs: 1 }, over: { run: 3, leftMs: 0 } } as const
+/** the last run at the fence: one before the hold's, the hold's own, a newer one */
+const FENCE_RUNS = [2, 3, 4] as const
 const FENCES = ['open', 'closed', 'expired'] as const
 
-function policy(stage: Stage, side: Side, fence: ServicePolicy['fence'], hold: keyof typeof HOLDS): ServicePolicy {
+function policy({ stage, side, fence, hold, fenceRun }: Omit<(typeof ALL)[number], 'settled'>): ServicePolicy {
   return {
     service: 'users',
     stage,
@@ -15,6 +17,7 @@ function policy(stage: Stage, side: Side, fence: ServicePolicy['fence'], hold: k
     version: 9,
     authority: { side, epoch: 5 },
     fence,
+    fenceRun,
     hold: HOLDS[hold],
     legs: true,
     halted: [],
@@ -36,14 +39,17 @@ const ALL = STAGES.flatMap((stage) =>
   (['monolith', 'service'] as const).flatMap((side) =>
     FENCES.flatMap((fence) =>
       (['none', 'active', 'over'] as const).flatMap((hold) =>
-        [true, false].map((settled) => ({ stage, side, fence, hold, settled })),
+        FENCE_RUNS.flatMap((fenceRun) =>
+          [true, false].map((settled) => ({ stage, side, fence, hold, fenceRun, settled })),
+        ),
       ),
     ),
   ),
 )
 
-function expected({ stage, side, fence, hold, settled }: (typeof ALL)[number]): string {
-  if (hold === 'active') return 'hold'
+function expected({ stage, side, fence, hold, fenceRun, settled }: (typeof ALL)[number]): string {
+  const fenceWentBy = fenceRun >= 3 && side === 'monolith' && (fence === 'open' || fence === 'expired')
+  if (hold === 'active' && !fenceWentBy) return 'hold'
   if (side === 'monolith' && fence === 'closed') return 'fence'
   const free = FREE[stage][side]
   if (free === 'between') return free
@@ -57,23 +63,24 @@ function said(target: ReturnType<typeof writeTarget>): string {
 }
 
 test('the table is total', () => {
-  expect(ALL).toHaveLength(6 * 2 * 3 * 3 * 2)
+  expect(ALL).toHaveLength(6 * 2 * 3 * 3 * 3 * 2)
 })
 
-test.each(ALL)('a write in $stage, authority $side, fence $fence, hold $hold, settled $settled', (row) => {
-  expect(said(writeTarget(policy(row.stage, row.side, row.fence, row.hold), row.settled))).toBe(expected(row))
+test.each(ALL)('a write in $stage, authority $side, fence $fence of $fenceRun, hold $hold, settled $settled', (row) => {
+  expect(said(writeTarget(policy(row), row.settled))).toBe(expected(row))
 })
 
 describe('in every state', () => {
   test('a write never goes to the side that lacks the authority', () => {
-    for (const { stage, side, fence, hold, settled } of ALL) {
-      const target = writeTarget(policy(stage, side, fence, hold), settled)
-      if (target.to !== 'hold') expect(target.to).toBe(side)
+    for (const row of ALL) {
+      const target = writeTarget(policy(row), row.settled)
+      if (target.to !== 'hold') expect(target.to).toBe(row.side)
     }
   })
 
   test('no leg starts unless the sink has acknowledged the hold', () => {
-    const target = writeTarget({ ...policy('dual-write', 'monolith', 'open', 'none'), legs: false }, true)
+    const free = { stage: 'dual-write', side: 'monolith', fence: 'open', hold: 'none', fenceRun: 3 } as const
+    const target = writeTarget({ ...policy(free), legs: false }, true)
     expect(target).toEqual({ to: 'monolith', leg: false, epoch: 5 })
   })
 })

@@ -87,6 +87,7 @@ function admit(context: RouterContext, write: PendingWrite): void {
 
 function targetOf({ policies }: RouterContext, request: IncomingMessage, { route }: Match): WriteTarget | null {
   const policy = policies.policyOf(route.service)
+  if (policies.slept) return { to: 'hold', why: 'slept' }
   const settled = policy !== null && policies.settled(policy)
   const method = request.method as string
   const decision = decide(policy, { method, bucket: null, ownWrite: null, busy: false, settled })

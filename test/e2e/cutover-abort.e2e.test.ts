@@ -125,7 +125,8 @@ describe('a router', () => {
     await moving.expectSound()
   })
 
-  test('that dies while it holds keeps no switch from happening: it had nothing under way', async () => {
+  // routers-lost.e2e has one that is stopped there
+  test.runIf(FULL)('that dies while it holds keeps no switch from happening: it had nothing under way', async () => {
     const other = await moving.shop.startRouter()
     await eventually(routers, (count) => count === 2)
     const frozen = await freezeAt(moving.shop, 'cutover', 'hold.after')

@@ -1,7 +1,8 @@
 // Signals at instants that no failpoint names: inside statements and transactions. Only with MIGRATE_CHAOS=ROUNDS
 // (and MIGRATE_SEED to repeat a run); each round prints what it did.
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { planCutover, planRollback } from '../../src/cutover/plan.ts'
+import { planCutover, planRollback, type Step } from '../../src/cutover/plan.ts'
+import { pick, seededRandom } from '../../fixtures/load/random.ts'
 import { type MovingShop, startMovingShop } from '../support/moving-shop.ts'
 
 const ROUNDS = Number(process.env.MIGRATE_CHAOS ?? 0)
@@ -11,7 +12,7 @@ const PAUSES = [50, 400, 3_500, 11_500]
 
 const stack = new AsyncDisposableStack()
 let moving: MovingShop
-let state = SEED
+const random = seededRandom(SEED)
 
 beforeAll(async () => {
   if (ROUNDS > 0) moving = await startMovingShop(stack)
@@ -24,11 +25,11 @@ test.runIf(ROUNDS > 0)(
   async () => {
     for (let round = 1; round <= ROUNDS; round++) {
       const kind = (await moving.standing()).side === 'monolith' ? 'cutover' : 'rollback'
-      const steps = (kind === 'cutover' ? planCutover('users') : planRollback('users')).slice(1)
-      const { name } = steps[random(steps.length)] ?? { name: 'hold' }
-      const delay = random(25)
-      const pause = random(3) === 0 ? null : (PAUSES[random(PAUSES.length)] as number)
-      const next = random(2) === 0 ? 'cutover' : 'rollback'
+      const steps: readonly Step[] = (kind === 'cutover' ? planCutover('users') : planRollback('users')).slice(1)
+      const { name } = pick(steps, random)
+      const delay = Math.floor(random() * 25)
+      const pause = random() < 1 / 3 ? null : pick(PAUSES, random)
+      const next = random() < 1 / 2 ? 'cutover' : 'rollback'
       const line = `seed ${SEED} round ${round}: ${kind} ${name} + ${delay} ms ${pause === null ? 'killed' : `frozen ${pause} ms`}, then ${next}`
       console.log(line)
 
@@ -54,14 +55,6 @@ test.runIf(ROUNDS > 0)(
     }
   },
 )
-
-/** 0 … below - 1, the same for the same seed (mulberry32). */
-function random(below: number): number {
-  state = (state + 0x6d2b79f5) | 0
-  let t = Math.imul(state ^ (state >>> 15), 1 | state)
-  t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
-  return Math.floor((((t ^ (t >>> 14)) >>> 0) / 4_294_967_296) * below)
-}
 
 function wait(milliseconds: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, milliseconds))

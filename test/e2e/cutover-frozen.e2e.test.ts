@@ -43,11 +43,14 @@ describe('a frozen move', () => {
       await eventually(accepted, (at) => at > since && at > since + (isFenced(kind, step) ? 0 : 500), FENCE + 1_500)
       const first = ledger.directAt.find((at) => at > since) ?? Number.POSITIVE_INFINITY
       expect(first - since).toBeLessThan(FENCE + 500)
+      // and behind the router: the hold of a run ends with its fence
+      if (isFenced(kind, step)) expect(await routedAgain(since)).toBeLessThan(FENCE + 500)
     }
     expect(ledger.slowestDirect - ledger.slowestIdle).toBeLessThan(BOUND)
 
     const other = await succeed(moving[kind]())
     expect(other.stdout).toContain('"event":"recovered"')
+    if (side === 'monolith' && kind === 'cutover') await expectTokens()
     expect(ledger.slowestDirect - ledger.slowestIdle).toBeLessThan(BOUND)
     await moving.expectSound()
     await moving.writers.rest()
@@ -60,6 +63,23 @@ describe('a frozen move', () => {
   })
 })
 
+test.runIf(FULL)(
+  'a cutover that dies behind its fence: both ways the monolith takes writes when that is over',
+  async () => {
+    await moving.ensure('dual-write')
+    const { ledger } = moving.writers
+    const failures = ledger.failures.length
+    await moving.cutover({ MIGRATE_FAILPOINT: 'cutover.seal.after=kill' })
+    const since = performance.now()
+    expect(await routedAgain(since)).toBeLessThan(FENCE + 500)
+    const direct = ledger.directAt.find((at) => at > since) ?? Number.POSITIVE_INFINITY
+    expect(direct - since).toBeLessThan(FENCE + 500)
+    expect(ledger.failures.slice(failures).filter(({ by }) => by === 'routed')).toEqual([])
+    await succeed(moving.cutover())
+    await moving.expectSound()
+  },
+)
+
 test('a rollback that dies behind the closed gate, and nobody comes: the worker reopens it', async () => {
   await moving.ensure('live')
   await moving.rollback({ MIGRATE_FAILPOINT: 'rollback.close.after=kill' })
@@ -70,6 +90,26 @@ test('a rollback that dies behind the closed gate, and nobody comes: the worker 
   )
   expect(await moving.expectSound()).toMatchObject({ stage: 'live', side: 'service' })
 })
+
+/** Under another token than the one that lifted the fence: else the routers would take the new hold for over. */
+async function expectTokens(): Promise<void> {
+  const text = `select fencing::int as token, state from migrate.run order by id desc limit 2`
+  const { rows } = await moving.sides.control.query(text)
+  expect(rows).toMatchObject([{ state: 'done' }, { state: 'aborted' }])
+  expect(rows[0].token).toBeGreaterThan(rows[1].token)
+}
+
+/** Milliseconds from then until a write behind the router was accepted. */
+async function routedAgain(since: number): Promise<number> {
+  const { routedAt } = moving.writers.ledger
+  // one that was on its way when it all stopped may be answered a moment later
+  const again = (): number | undefined => routedAt.find((at) => at > since + 500)
+  const at = await eventually(
+    async () => again(),
+    (found) => found !== undefined,
+  )
+  return (at as number) - since
+}
 
 function names(steps: readonly { name: string }[]): string[] {
   return steps.flatMap(({ name }) => [`${name}.before`, `${name}.after`])

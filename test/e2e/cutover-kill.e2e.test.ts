@@ -16,17 +16,21 @@ beforeAll(async () => {
 })
 afterAll(() => stack.disposeAsync())
 
-test('a move that nothing disturbs goes there and back without a failed request behind the router', async () => {
-  const { ledger } = moving.writers
-  const before = ledger.acknowledged
-  for (let round = 0; round < (FULL ? 10 : 1); round++) {
-    await moving.ensure('live')
-    await moving.ensure('dual-write')
-  }
-  expect(ledger.failures.filter(({ by }) => by === 'routed')).toEqual([])
-  expect(ledger.acknowledged).toBeGreaterThan(before)
-  await moving.expectSound()
-})
+// flips.e2e does it ten times in a row, with a stricter ledger
+test.runIf(FULL)(
+  'a move that nothing disturbs goes there and back without a failed request behind the router',
+  async () => {
+    const { ledger } = moving.writers
+    const before = ledger.acknowledged
+    for (let round = 0; round < 10; round++) {
+      await moving.ensure('live')
+      await moving.ensure('dual-write')
+    }
+    expect(ledger.failures.filter(({ by }) => by === 'routed')).toEqual([])
+    expect(ledger.acknowledged).toBeGreaterThan(before)
+    await moving.expectSound()
+  },
+)
 
 describe('a killed move', () => {
   test.each(cases())('$kind killed at $place, then $next: one writer, nothing lost', async ({ kind, place, next }) => {

@@ -59,7 +59,7 @@ describe('the leg of a router that was killed', () => {
     )
     await moving.router.kill9()
     expect((await answer).status).toBeNull()
-    moving.router = await moving.shop.startRouter()
+    moving.routers = [await moving.shop.startRouter()]
     // the monolith carries it out, nobody is left to send the leg
     await lock.query('commit')
     await lock.end()
@@ -74,7 +74,7 @@ describe('the leg of a router that was killed', () => {
   test('while the leg runs: it is revoked, and adds nothing later', async () => {
     const leg = await pausedLeg('before')
     await moving.router.kill9()
-    moving.router = await moving.shop.startRouter()
+    moving.routers = [await moving.shop.startRouter()]
     await leg.carried()
     await leg.wake()
     await expectAdded(leg.user, leg.before, 1)

@@ -48,7 +48,7 @@ test('a router that is killed in the middle of its tries: every write counts onc
   await moving.router.kill9()
   const acknowledged = await seldom.rest()
   service = await moving.shop.restartUsersApp()
-  moving.router = await moving.shop.startRouter()
+  moving.routers = [await moving.shop.startRouter()]
   await moving.expectSound()
   for (const side of [moving.sides.monolith, moving.sides.users]) {
     const now = await pointsOf(side)

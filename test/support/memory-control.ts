@@ -18,6 +18,8 @@ export class MemoryControl {
   version = 1
   /** no call is answered */
   away = false
+  /** the authority rows are in a database of their own, which answers while this one is away */
+  apart = false
   /** `position()` alone fails */
   positionAway = false
   /** notifications get lost */
@@ -60,6 +62,7 @@ export class MemoryControl {
     }
     return {
       readPolicy: () => answer(() => this.read()),
+      readAuthority: this.apart ? () => Promise.resolve(this.#services) : null,
       onChange: (changed) => void this.#events.on('change', changed),
       report: (report) => answer(() => this.#report(report)),
       position: () => answer(() => this.position()),
@@ -95,6 +98,7 @@ function policyOf(service: string): ServicePolicy {
     version: 1,
     authority: { side: 'monolith', epoch: 1 },
     fence: 'open',
+    fenceRun: 0,
     hold: null,
     legs: false,
     halted: [],

@@ -5,6 +5,8 @@ import { type CliRun, type Shop, type ShopOptions, startShop } from '../../fixtu
 import { dropCrossingForeignKeys } from '../../fixtures/monolith/database.ts'
 import type { RunningProcess } from '../../fixtures/servers/process.ts'
 import {
+  type Apps,
+  eventually,
   expectEqual,
   expectOneWriter,
   expectTidy,
@@ -14,8 +16,10 @@ import {
   type Standing,
   standing,
 } from './two-sides.ts'
+import { type ApartShop, type RouterApart, startApartShop } from './apart-shop.ts'
 import { Writers } from './writers.ts'
 
+type Client = pg.Client
 export type Router = RunningProcess & { readonly url: string }
 
 /** A shop whose users move. */
@@ -23,32 +27,47 @@ export class MovingShop {
   readonly shop: Shop
   readonly writers: Writers
   sync!: RunningProcess
-  router!: Router
+  /** users are spread over them */
+  routers: Router[] = []
   /** as superuser */
   sides!: Sides
   /** as the monolith and as the service */
-  apps!: Sides
+  apps!: Apps
   before!: Map<number, number>
   /** a server was restarted: what had no clear answer may have been carried out */
   restarted = false
 
-  constructor(shop: Shop) {
+  readonly #control: string
+
+  /** `control` = the control database where it is not in the monolith's */
+  constructor(shop: Shop, control = shop.monolith.superuser) {
     this.shop = shop
-    this.writers = new Writers({ router: () => this.router.url, monolith: shop.monolith.app })
+    this.#control = control
+    const router = (user: number): string => this.routers[user % this.routers.length]?.url ?? ''
+    this.writers = new Writers({ router, monolith: shop.monolith.app })
+  }
+
+  get router(): Router {
+    return this.routers[0] as Router
   }
 
   /** Connections are lost with every restart of a server. */
   async connect(): Promise<void> {
     const { monolith, users } = this.shop
-    const [one, two, three, four] = await Promise.all(
-      [monolith.superuser, users.superuser, monolith.app, users.app].map((url) => connect(url)),
-    )
-    this.sides = { monolith: one as pg.Client, users: two as pg.Client }
-    this.apps = { monolith: three as pg.Client, users: four as pg.Client }
+    const urls = [monolith.superuser, users.superuser, monolith.app, users.app, this.#control]
+    const [one, two, three, four, five] = (await Promise.all(urls.map((url) => connect(url)))) as [
+      Client,
+      Client,
+      Client,
+      Client,
+      Client,
+    ]
+    this.sides = { monolith: one, users: two, control: five }
+    this.apps = { monolith: three, users: four }
   }
 
   async disconnect(): Promise<void> {
-    const clients = [this.sides, this.apps].flatMap(({ monolith, users }) => [monolith, users])
+    const clients = [...Object.values(this.sides), ...Object.values(this.apps)] as Client[]
     await Promise.all(clients.map((client) => client.end().catch(() => undefined)))
   }
 
@@ -61,7 +80,35 @@ export class MovingShop {
   }
 
   standing(): Promise<Standing> {
-    return standing(this.sides.monolith)
+    return standing(this.sides)
+  }
+
+  /** Who may write, asked without the control database. */
+  async authority(): Promise<Standing['side']> {
+    const { rows } = await this.sides.monolith.query(`select state from migrate.authority where service = 'users'`)
+    return rows[0].state
+  }
+
+  /** When no run is under way any more and the stage is the authority's. */
+  settled(milliseconds = 30_000): Promise<Standing> {
+    const look = async () => {
+      const { rows } = await this.sides.control.query(
+        `select count(*)::int as runs from migrate.run where state = 'running'`,
+      )
+      return { ...(await this.standing()), runs: rows[0].runs as number }
+    }
+    return eventually(look, ({ runs }) => runs === 0, milliseconds)
+  }
+
+  /** One stage after the other, forwards or back. */
+  async reach(stage: keyof typeof WAYS): Promise<void> {
+    const stages = Object.keys(WAYS)
+    for (;;) {
+      const { stage: now } = await this.standing()
+      if (now === stage) return
+      const on = stages.indexOf(now) < stages.indexOf(stage)
+      await succeed(this.shop.cli(WAYS[now as keyof typeof WAYS][on ? 'on' : 'back']))
+    }
   }
 
   /** Moves it there, if it is not, by a run that nothing disturbs. */
@@ -76,7 +123,7 @@ export class MovingShop {
     await this.writers.rest()
     try {
       const now = await this.standing()
-      expect([now.stage, now.side]).toEqual(now.side === 'service' ? ['live', 'service'] : ['dual-write', 'monolith'])
+      expect(now.side).toBe(now.stage === 'live' ? 'service' : 'monolith')
       await expectOneWriter(this.apps, now.side)
       await expectEqual(this.sides)
       await expectTidy(this.sides)
@@ -97,23 +144,48 @@ export class MovingShop {
   }
 }
 
+/** From `sync` no command leads back. */
+const WAYS = {
+  sync: { on: ['route', 'set', 'users', '--percent', '25'], back: [] },
+  route: { on: ['dual-write', 'users'], back: [] },
+  'dual-write': { on: ['cutover', 'users'], back: ['dual-write', 'users', '--off'] },
+  live: { on: [], back: ['rollback', 'users'] },
+}
+
 /** Starts everything and takes the users into dual-write. */
 export async function startMovingShop(
   stack: AsyncDisposableStack,
   options: Partial<ShopOptions> = {},
 ): Promise<MovingShop> {
   const shop = stack.use(await startShop({ size: 'small', ...options }))
-  const moving = new MovingShop(shop)
+  const moving = await startMoving(stack, new MovingShop(shop))
+  await succeed(shop.cli(['route', 'set', 'users', '--percent', '25']))
+  moving.routers = [await shop.startRouter()]
+  moving.writers.go()
+  await succeed(shop.cli(['dual-write', 'users']))
+  return moving
+}
+
+/** The same with a control database apart, two routers that can be cut off, and the users still in `sync`. */
+export async function startMovingApart(stack: AsyncDisposableStack): Promise<MovingApart> {
+  const shop = await startApartShop(stack, { size: 'small' })
+  const moving = await startMoving(stack, new MovingShop(shop, shop.controlUrl))
+  const routers = [await shop.startRouterApart(), await shop.startRouterApart()] as const
+  moving.routers = [...routers]
+  moving.writers.go()
+  return Object.assign(moving, { shop, apart: routers })
+}
+
+export type MovingApart = MovingShop & { readonly shop: ApartShop; readonly apart: readonly [RouterApart, RouterApart] }
+
+async function startMoving(stack: AsyncDisposableStack, moving: MovingShop): Promise<MovingShop> {
+  const { shop } = moving
   await moving.connect()
   stack.defer(() => moving.disconnect())
   await dropCrossingForeignKeys(moving.sides.monolith, 'users')
   moving.before = await pointsOf(moving.sides.monolith)
   moving.sync = await shop.startSync()
-  await succeed(shop.cli(['route', 'set', 'users', '--percent', '25']))
-  moving.router = await shop.startRouter()
-  moving.writers.go()
   stack.defer(() => moving.writers.rest())
-  await succeed(shop.cli(['dual-write', 'users']))
   return moving
 }
 

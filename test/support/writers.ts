@@ -20,6 +20,8 @@ export interface Tally {
 export interface Failure {
   readonly at: number
   readonly by: 'routed' | 'direct'
+  /** the router's URL; null for a direct write */
+  readonly via: string | null
   readonly reason: string
 }
 
@@ -35,6 +37,8 @@ export class Ledger {
   slowestIdle = 0
   /** times of acknowledged direct writes */
   readonly directAt: number[] = []
+  /** times of acknowledged writes through a router */
+  readonly routedAt: number[] = []
 
   of(user: number): Tally {
     let tally = this.points.get(user)
@@ -46,13 +50,13 @@ export class Ledger {
     return [...this.points.values()].reduce((sum, tally) => sum + tally.acknowledged, this.created.size)
   }
 
-  failed(by: Failure['by'], reason: string): void {
-    this.failures.push({ at: performance.now(), by, reason })
+  failed(via: string | null, reason: string): void {
+    this.failures.push({ at: performance.now(), by: via === null ? 'direct' : 'routed', via, reason })
   }
 }
 
 export interface WritersOptions {
-  readonly router: () => string
+  readonly router: (user: number) => string
   readonly monolith: string
   /** milliseconds between two writes of one writer */
   readonly pace?: number
@@ -93,8 +97,10 @@ export class Writers {
   async #routed(user: number, n: number): Promise<void> {
     const tally = this.ledger.of(user)
     const status = await this.#send(user, 'POST', `/users/${user}/points`, { add: 1 })
-    if (status === 200) tally.acknowledged++
-    else if (status === null) tally.unknown++
+    if (status === 200) {
+      tally.acknowledged++
+      this.ledger.routedAt.push(performance.now())
+    } else if (status === null) tally.unknown++
     else if (status < 500) tally.refused++
     else tally.failed++
     if (n % 7 === 3) await this.#language(user)
@@ -116,18 +122,19 @@ export class Writers {
   }
 
   async #send(user: number, method: string, path: string, body: object): Promise<number | null> {
+    const router = this.#options.router(user)
     try {
-      const response = await fetch(`${this.#options.router()}${path}`, {
+      const response = await fetch(`${router}${path}`, {
         method,
         headers: { 'content-type': 'application/json', 'x-user-id': String(user) },
         body: JSON.stringify(body),
         signal: AbortSignal.timeout(30_000),
       })
       const text = await response.text()
-      if (!response.ok) this.ledger.failed('routed', `${method} ${path}: ${response.status} ${text}`)
+      if (!response.ok) this.ledger.failed(router, `${method} ${path}: ${response.status} ${text}`)
       return response.status
     } catch (error) {
-      this.ledger.failed('routed', `${method} ${path}: ${String((error as Error).cause ?? error)}`)
+      this.ledger.failed(router, `${method} ${path}: ${String((error as Error).cause ?? error)}`)
       return null
     }
   }
@@ -136,7 +143,7 @@ export class Writers {
     let client: pg.Client | null = null
     await this.#loop(async (n) => {
       client ??= await connected(this.#options.monolith)
-      if (client === null) return this.ledger.failed('direct', 'no connection')
+      if (client === null) return this.ledger.failed(null, 'no connection')
       const user = [...DIRECT, ...SHARED][n % 3] as number
       const before = performance.now()
       await write(client, 'select 1')
@@ -155,7 +162,7 @@ export class Writers {
         await client.end().catch(() => undefined)
         client = null
       }
-      if (code !== null) this.ledger.failed('direct', code)
+      if (code !== null) this.ledger.failed(null, code)
       if (n % 5 === 2 && client !== null) await this.#createDirectly(client)
     })
     await (client as pg.Client | null)?.end()

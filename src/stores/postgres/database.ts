@@ -2,7 +2,7 @@ import pg from 'pg'
 import type { Database, Sql } from '../../model/sql.ts'
 import { type Login, parseLogin } from './login.ts'
 import { within } from '../../model/within.ts'
-import { isSilence, translate } from './translate.ts'
+import { translate } from './translate.ts'
 
 export interface DatabaseOptions {
   readonly url: string
@@ -13,6 +13,8 @@ export interface DatabaseOptions {
   readonly connections?: number
   /** statement_timeout of every statement, milliseconds; default 30 s */
   readonly statementTimeout?: number
+  /** give a statement up, and its connection, when no answer has come for so long; default statementTimeout + 5 s */
+  readonly answerTimeout?: number
   /** further settings of every session */
   readonly settings?: Readonly<Record<string, string>>
 }
@@ -32,6 +34,9 @@ export function openDatabase(options: DatabaseOptions): Database {
   })
   // a lost idle connection is replaced by the pool; whoever needs it next gets the error
   pool.on('error', () => undefined)
+  const clients = new Set<pg.PoolClient>()
+  pool.on('connect', (client) => clients.add(client))
+  pool.on('remove', (client) => clients.delete(client))
 
   async function query<R>(text: string, values: readonly unknown[] = []) {
     try {
@@ -52,14 +57,16 @@ export function openDatabase(options: DatabaseOptions): Database {
       const result = await run(sqlOf(client, login))
       await client.query('commit')
       return result
-    } catch (error) {
-      // whoever is silent would be silent again
-      if (isSilence(error)) broken = true
-      else
+    } catch (thrown) {
+      const error = translate(thrown, login)
+      // without its connection a transaction is rolled back by itself; one that hangs would let us wait once more
+      broken = error.code === 'DATABASE_UNREACHABLE'
+      if (!broken) {
         await client.query('rollback').catch(() => {
           broken = true
         })
-      throw translate(error, login)
+      }
+      throw error
     } finally {
       client.release(broken)
     }
@@ -70,15 +77,23 @@ export function openDatabase(options: DatabaseOptions): Database {
     transaction,
     listen: (channel, notified) => listen(clientConfig(login, options), channel, notified),
     async [Symbol.asyncDispose]() {
-      // a server that hangs does not say goodbye: the end of the process closes what is left
-      await within(pool.end(), CLOSE_MS).catch(() => undefined)
+      const ended = pool.end()
+      await within(ended, GOODBYE_MS).catch(() => {
+        for (const client of clients) cut(client)
+      })
     },
   }
 }
 
+/** A server that does not answer is not waited for at the end, milliseconds. */
+const GOODBYE_MS = 1_000
 /** Beyond the limit of a statement, milliseconds; what the network and a busy machine may add. */
 const SILENCE_MS = 5_000
-const CLOSE_MS = 2_000
+
+function cut(client: pg.ClientBase): void {
+  // not in the driver's types
+  ;(client as unknown as { connection: { stream: { destroy(): void } } }).connection.stream.destroy()
+}
 
 /** One connection of its own, for sessions with state. The caller ends it. */
 export async function connect(options: DatabaseOptions): Promise<{ client: pg.Client; sql: Sql; login: Login }> {
@@ -114,7 +129,7 @@ export function clientConfig(login: Login, options: DatabaseOptions): pg.ClientC
     ssl: login.ssl,
     application_name: options.applicationName,
     // the server ends a statement at its own limit; one that says nothing a while later has gone silent
-    ...(limit > 0 && { query_timeout: limit + SILENCE_MS }),
+    ...(limit > 0 && { query_timeout: options.answerTimeout ?? limit + SILENCE_MS }),
     connectionTimeoutMillis: 5_000,
     keepAlive: true,
     options: Object.entries(settings)
@@ -175,8 +190,9 @@ function listen(config: pg.ClientConfig, channel: string, notified: (payload: st
     async [Symbol.asyncDispose]() {
       stopped = true
       clearTimeout(timer)
-      await starting
-      await client?.end().catch(() => undefined)
+      const last = client
+      const ended = starting.then(() => client?.end())
+      await within(ended, GOODBYE_MS).catch(() => last && cut(last))
     },
   }
 }

@@ -23,7 +23,7 @@ export function translate(error: unknown, login: Pick<Login, 'role' | 'address'>
 }
 
 /** The client has given up waiting for an answer; whether the statement was carried out is not known. */
-export function isSilence(error: unknown): boolean {
+function isSilence(error: unknown): boolean {
   for (let at = error; at instanceof Error; at = at.cause) if (at.message === SILENCE) return true
   return false
 }
@@ -55,6 +55,6 @@ function isUnavailable(code: string, message: string): boolean {
   return (
     NETWORK.test(code) ||
     /^(08|57P|53)/.test(code) ||
-    /^(Connection terminated|timeout exceeded|Client has encountered)/i.test(message)
+    /^(Connection terminated|timeout exceeded|Client has encountered|Query read timeout)/i.test(message)
   )
 }
