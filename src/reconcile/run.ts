@@ -45,6 +45,8 @@ const LAST_WAIT = 10_000
 /** A worker that died is taken over within 15 s, and then says so; seconds. */
 const WORKER_SILENCE = 20
 const WORKER_FRESH = 5
+/** Right after a move the worker takes up its stream; milliseconds. */
+const WORKER_PATIENCE = 4_000
 
 /**
  * Compares the tables of a service, range by range, going on where an earlier run stopped. Throws WORKER_MISSING when
@@ -241,10 +243,15 @@ class Run {
   }
 
   async #requireWorker(): Promise<void> {
-    const { ports, offline, service } = this.#options
-    const age = await ports.workerAge()
-    this.#fenced = age !== null && age <= WORKER_FRESH
-    if (!this.#fenced && !offline) throw new MigrateError('WORKER_MISSING', { service })
+    const { ports, offline, service, now, pause, signal } = this.#options
+    const giveUp = now() + WORKER_PATIENCE
+    for (;;) {
+      const age = await ports.workerAge()
+      this.#fenced = age !== null && age <= WORKER_FRESH
+      if (this.#fenced || offline) return
+      if (now() > giveUp) throw new MigrateError('WORKER_MISSING', { service })
+      await pause(100, signal)
+    }
   }
 
   /** What was read belongs together only under one authority. */
