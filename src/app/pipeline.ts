@@ -45,10 +45,6 @@ export interface SyncProgress {
   readonly counters: SyncCounters
 }
 
-export function newCounters(): SyncCounters {
-  return { transactions: 0, rows: 0, revoked: 0, verified: 0, repaired: 0, extra: 0, serviceExtra: 0, foreign: 0 }
-}
-
 /** Claims one direction of a service and follows it until it ends, is sealed, or fails. */
 export async function runDirection(job: PipelineJob): Promise<PipelineEnd> {
   const { app, name, direction, signal } = job

@@ -4,7 +4,7 @@ import { asMigrateError, MigrateError } from '../errors.ts'
 import { formatLsn, type Lsn } from '../model/lsn.ts'
 import { pause } from '../model/pause.ts'
 import type { Alerts } from '../model/alert.ts'
-import type { Direction, SyncCounters } from '../model/progress.ts'
+import { type Direction, newCounters, type SyncCounters } from '../model/progress.ts'
 import { STAGE_RULES } from '../model/stage.ts'
 import { retry } from '../retry.ts'
 import type { CopyProgress } from '../stores/postgres/snapshot.ts'
@@ -12,14 +12,7 @@ import type { Finding } from '../stores/postgres/preflight.ts'
 import { keepHouse } from './housekeeping.ts'
 import { settleAbandoned } from './interrupted.ts'
 import { type App, installControl, namesOf } from './open.ts'
-import {
-  newCounters,
-  openExtraRows,
-  type PipelineJob,
-  runDirection,
-  sourcePosition,
-  type SyncProgress,
-} from './pipeline.ts'
+import { openExtraRows, type PipelineJob, runDirection, sourcePosition, type SyncProgress } from './pipeline.ts'
 import { type SyncAlarm, syncAlarm } from './sync-alarm.ts'
 import { checkService, copyService, prepareReverse, prepareService } from './prepare.ts'
 import { settleLegs } from './settle-legs.ts'

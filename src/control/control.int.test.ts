@@ -1,7 +1,7 @@
 import { readdirSync } from 'node:fs'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { type PostgresServer, startPostgres } from '../../fixtures/servers/postgres.ts'
-import type { Progress } from '../model/progress.ts'
+import { newCounters, type Progress } from '../model/progress.ts'
 import type { Database, Sql } from '../model/sql.ts'
 import { openDatabase } from '../stores/postgres/database.ts'
 import { installSchema } from './install.ts'
@@ -226,16 +226,7 @@ describe('the journal', () => {
 })
 
 test('an older worker does not overwrite the progress of a newer one', async () => {
-  const counters = {
-    transactions: 1,
-    rows: 2,
-    revoked: 0,
-    verified: 0,
-    repaired: 0,
-    extra: 0,
-    serviceExtra: 0,
-    foreign: 0,
-  }
+  const counters = { ...newCounters(), transactions: 1, rows: 2 }
   const progress: Progress = {
     ...{ service: 'p', direction: 'forward', worker: 'a/1', epoch: 4, phase: 'streaming', state: 'apply' },
     ...{ applied: null, source: null, hold: false, counters },

@@ -40,3 +40,7 @@ export interface SyncCounters {
   /** row changes by somebody who should not write there */
   foreign: number
 }
+
+export function newCounters(): SyncCounters {
+  return { transactions: 0, rows: 0, revoked: 0, verified: 0, repaired: 0, extra: 0, serviceExtra: 0, foreign: 0 }
+}

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type ServiceName, type Shop, startShop } from '../../fixtures/demo/shop.ts'
 import { check, type Sql } from '../../fixtures/load/check.ts'
-import { type DriftTable, driftRows } from '../../fixtures/load/drift.ts'
+import { driftRows, SHOP_TABLES } from '../../fixtures/load/drift.ts'
 import { dropCrossingForeignKeys } from '../../fixtures/monolith/database.ts'
 import type { RunningProcess } from '../../fixtures/servers/process.ts'
 import { connect, succeed } from '../support/moving-shop.ts'
@@ -14,17 +14,6 @@ const WRITES = Number(process.env.MIGRATE_FLIP_WRITES ?? 100)
 const FLIPS = 10
 // its children have ids of the service's own, and its coupons are rows that everybody changes
 const SERVICE: ServiceName = 'orders'
-const TABLES: Record<ServiceName, readonly DriftTable[]> = {
-  users: [
-    { table: 'users', key: ['id'] },
-    { table: 'user_preferences', key: ['user_id', 'key'] },
-  ],
-  orders: [
-    { table: 'orders', key: ['id'] },
-    { table: 'order_items', key: ['id'] },
-    { table: 'coupons', key: ['code'] },
-  ],
-}
 
 const stack = new AsyncDisposableStack()
 let shop: Shop
@@ -65,7 +54,7 @@ test(`${FLIPS} flips of ${SERVICE} with ${WRITES} writes in between: both sides 
     connect(shop.service(SERVICE).database.superuser),
   ])
   const drift = await eventually(
-    () => driftRows(monolith, service, TABLES[SERVICE]),
+    () => driftRows(monolith, service, SHOP_TABLES[SERVICE]),
     ({ count }) => count === 0,
   )
   expect(drift.findings).toEqual([])

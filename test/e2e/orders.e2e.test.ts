@@ -3,16 +3,11 @@ import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { useGeneratedRoles } from '../../fixtures/demo/generated-roles.ts'
 import { type Shop, startShop } from '../../fixtures/demo/shop.ts'
-import { driftRows } from '../../fixtures/load/drift.ts'
+import { driftRows, SHOP_TABLES } from '../../fixtures/load/drift.ts'
 import { dropCrossingForeignKeys } from '../../fixtures/monolith/database.ts'
 import { connect, type Router, succeed } from '../support/moving-shop.ts'
 import { eventually } from '../support/two-sides.ts'
 
-const TABLES = [
-  { table: 'orders', key: ['id'] },
-  { table: 'order_items', key: ['id'] },
-  { table: 'coupons', key: ['code'] },
-]
 const stack = new AsyncDisposableStack()
 let shop: Shop
 let router: Router
@@ -170,12 +165,12 @@ async function order(
 }
 
 async function equal(): Promise<boolean> {
-  return (await driftRows(monolith, service, TABLES)).count === 0
+  return (await driftRows(monolith, service, SHOP_TABLES.orders)).count === 0
 }
 
 async function expectEqual(): Promise<void> {
   const drift = await eventually(
-    () => driftRows(monolith, service, TABLES),
+    () => driftRows(monolith, service, SHOP_TABLES.orders),
     ({ count }) => count === 0,
   )
   expect(drift).toEqual({ count: 0, findings: [] })

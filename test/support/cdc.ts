@@ -3,7 +3,7 @@ import pg from 'pg'
 import { type PostgresOptions, type PostgresServer, startPostgres } from '../../fixtures/servers/postgres.ts'
 import { installSchema } from '../../src/control/install.ts'
 import { asLsn, type Lsn } from '../../src/model/lsn.ts'
-import type { Direction, SyncCounters } from '../../src/model/progress.ts'
+import { type Direction, newCounters, type SyncCounters } from '../../src/model/progress.ts'
 import type { Database } from '../../src/model/sql.ts'
 import { readServer, readTable, type TableInfo } from '../../src/stores/postgres/catalogue.ts'
 import { applicationName, claimCheckpoint, createCheckpoint } from '../../src/stores/postgres/checkpoint.ts'
@@ -142,16 +142,7 @@ export async function startPipeline(
   const { sink, claim } = await openTestSink(cdc, tables, { direction: options.direction ?? 'forward' })
   await freeSlot(cdc.sourceDb, SLOT)
   const stream = await openStream(cdc, claim.commitLsn)
-  const counters = {
-    transactions: 0,
-    rows: 0,
-    revoked: 0,
-    verified: 0,
-    repaired: 0,
-    extra: 0,
-    serviceExtra: 0,
-    foreign: 0,
-  }
+  const counters = newCounters()
   const run = async (): Promise<PipelineEnd> => {
     await using closing = sink
     return await runPipeline({
