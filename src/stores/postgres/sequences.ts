@@ -1,6 +1,6 @@
 import type { Sql } from '../../model/sql.ts'
 import type { TableInfo } from './catalogue.ts'
-import { quote, quoteTable } from './identifier.ts'
+import { quote } from './identifier.ts'
 
 /** How far above the other side a sequence is moved, so that nothing that is still under way collides. */
 const HEADROOM = 1_000
@@ -30,32 +30,36 @@ interface Distance {
 }
 
 async function move(from: Sql, to: Sql, tables: readonly TableInfo[], distance: Distance): Promise<number> {
-  let moved = 0
-  for (const table of tables) {
-    for (const column of table.columns) {
-      const name = quote(column.name)
-      const there = await sequenceOf(to, table, column.name)
-      if (there === null) continue
-      const here = await sequenceOf(from, table, column.name)
-      const rising = there.increment > 0
-      const { rows } = await from.query<{ most: string | null }>(
-        `select ${rising ? 'max' : 'min'}(${name})::text as most from ${quoteTable(table)}`,
-      )
-      const next = target(
-        { rising, here: here?.last, most: rows[0]?.most, there: there.last, limit: there.limit },
-        distance,
-      )
-      if (next === null) continue
-      // only ahead: what a run that was overtaken still sends must not take numbers back that were given out since
-      const { rowCount } = await to.query(
-        `select setval($1::regclass, $2::bigint, true)
-         where ${rising ? '$2::bigint >' : '$2::bigint <'} coalesce(pg_sequence_last_value($1::regclass), ${rising ? 0 : -1})`,
-        [there.name, next.toString()],
-      )
-      moved += rowCount
-    }
-  }
-  return moved
+  const [here, there] = await Promise.all([sequencesOf(from, tables), sequencesOf(to, tables)])
+  const moved = await Promise.all(
+    there.map((sequence) => {
+      const same = ({ table, column }: Sequence): boolean => table === sequence.table && column === sequence.column
+      return moveOne(from, to, { sequence, here: here.find(same)?.last }, distance)
+    }),
+  )
+  return moved.reduce((sum, count) => sum + count, 0)
+}
+
+async function moveOne(
+  from: Sql,
+  to: Sql,
+  { sequence, here }: { readonly sequence: Sequence; readonly here: string | null | undefined },
+  distance: Distance,
+): Promise<number> {
+  const { table, column, name, last, limit } = sequence
+  const rising = sequence.increment > 0
+  const { rows } = await from.query<{ most: string | null }>(
+    `select ${rising ? 'max' : 'min'}(${quote(column)})::text as most from ${table}`,
+  )
+  const next = target({ rising, here, most: rows[0]?.most, there: last, limit }, distance)
+  if (next === null) return 0
+  // only ahead: what a run that was overtaken still sends must not take numbers back that were given out since
+  const { rowCount } = await to.query(
+    `select setval($1::regclass, $2::bigint, true)
+     where ${rising ? '$2::bigint >' : '$2::bigint <'} coalesce(pg_sequence_last_value($1::regclass), ${rising ? 0 : -1})`,
+    [name, next.toString()],
+  )
+  return rowCount
 }
 
 interface Numbers {
@@ -76,25 +80,41 @@ function target({ rising, here, most, there, limit }: Numbers, { headroom, enoug
       .reduce((a, b) => (a > b === rising ? a : b), rising ? 0n : -1n)
   const source = farthest(here, most)
   const ahead = rising ? farthest(there) - source : source - farthest(there)
-  if (enough !== null && ahead >= BigInt(enough)) return null
   const far = farthest(here, most, there)
   const room = rising ? BigInt(limit) - far : far - BigInt(limit)
+  // one near its end is not moved on and on towards it
+  const stays = ahead >= BigInt(enough ?? 0) || (ahead > 0n && room < BigInt(headroom))
+  if (enough !== null && stays) return null
   const step = room < BigInt(headroom) ? room / 2n : BigInt(headroom)
   return rising ? far + step : far - step
 }
 
-async function sequenceOf(sql: Sql, table: TableInfo, column: string) {
-  const { rows } = await sql.query<{ name: string; last: string | null; increment: number; limit: string }>(
-    `select q.oid::regclass::text as name, pg_sequence_last_value(q.oid)::text as last, s.seqincrement::float8 as increment,
+interface Sequence {
+  /** quoted, with its schema */
+  readonly table: string
+  readonly column: string
+  readonly name: string
+  /** null = it has given out none */
+  readonly last: string | null
+  readonly increment: number
+  readonly limit: string
+}
+
+/** The sequences that feed columns of these tables, as one database has them. */
+async function sequencesOf(sql: Sql, tables: readonly TableInfo[]): Promise<Sequence[]> {
+  const { rows } = await sql.query<Sequence>(
+    `select quote_ident(n.nspname) || '.' || quote_ident(t.relname) as "table", a.attname as "column",
+       q.oid::regclass::text as name, pg_sequence_last_value(q.oid)::text as last, s.seqincrement::float8 as increment,
        (case when s.seqincrement > 0 then s.seqmax else s.seqmin end)::text as limit
-     from pg_class t join pg_namespace n on n.oid = t.relnamespace
-     join pg_attribute a on a.attrelid = t.oid and a.attname = $3
-     join pg_depend d on d.refclassid = 'pg_class'::regclass and d.refobjid = t.oid and d.refobjsubid = a.attnum
-       and d.classid = 'pg_class'::regclass and d.deptype in ('a', 'i')
+     from unnest($1::text[], $2::text[]) as wanted (schema, name)
+     join pg_namespace n on n.nspname = wanted.schema
+     join pg_class t on t.relnamespace = n.oid and t.relname = wanted.name
+     join pg_depend d on d.refclassid = 'pg_class'::regclass and d.refobjid = t.oid and d.classid = 'pg_class'::regclass
+       and d.deptype in ('a', 'i')
+     join pg_attribute a on a.attrelid = t.oid and a.attnum = d.refobjsubid
      join pg_class q on q.oid = d.objid and q.relkind = 'S'
-     join pg_sequence s on s.seqrelid = q.oid
-     where n.nspname = $1 and t.relname = $2`,
-    [table.schema, table.name, column],
+     join pg_sequence s on s.seqrelid = q.oid`,
+    [tables.map(({ schema }) => schema), tables.map(({ name }) => name)],
   )
-  return rows[0] ?? null
+  return rows
 }
