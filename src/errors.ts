@@ -179,6 +179,12 @@ export const CATALOGUE = {
     retry: 'never',
     exit: EXIT.integrity,
   },
+  SPOOL_FAILED: {
+    message: 'a big transaction of the source cannot be kept in {folder}: {reason}',
+    hint: 'Make room there, or set TMPDIR to a folder with room. Nothing is lost: the source sends it again.',
+    retry: 'timed',
+    exit: EXIT.unavailable,
+  },
   ROW_MISSING: {
     message: 'a change of {table} found no row to change in the {role} database',
     hint: 'Somebody else has written to the copy. Compare both sides before going on.',

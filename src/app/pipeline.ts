@@ -21,6 +21,7 @@ import { isLeg } from '../sync/queue.ts'
 import type { PipelineControl } from '../sync/ports.ts'
 import { type PipelineEnd, runPipeline } from '../sync/pipeline.ts'
 import { type App, namesOf, storeUrl } from './open.ts'
+import { openSpoolFile } from './spool-file.ts'
 import { readTables } from './tables.ts'
 
 export interface PipelineJob {
@@ -71,6 +72,7 @@ export async function runDirection(job: PipelineJob): Promise<PipelineEnd> {
     throw new MigrateError('SLOT_LOST', { slot: sides.slot, position, service: name })
   }
   await freeSlot(sides.source, sides.slot)
+  const failpoint = failpoints()
   await using sink = await openSink({
     url: sides.targetUrl,
     role: sides.targetRole,
@@ -80,6 +82,7 @@ export async function runDirection(job: PipelineJob): Promise<PipelineEnd> {
     pipeline: sides.pipeline,
     epoch: claim.epoch,
     tables: await readTables(sides.target, name, serviceOf(app.config, name)),
+    failpoint,
   })
   const stream = await openWalStream({
     url: sides.sourceUrl,
@@ -99,7 +102,8 @@ export async function runDirection(job: PipelineJob): Promise<PipelineEnd> {
     sink,
     control: pipelineControl(job),
     counters: job.counters,
-    failpoint: failpoints(),
+    failpoint,
+    openSpool: () => openSpoolFile(),
     signal,
     extraRows: job.extraRows,
     ...(job.until === undefined ? {} : { until: job.until }),

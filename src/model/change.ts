@@ -61,6 +61,8 @@ export interface Transaction {
   /** end of the commit record: acknowledging exactly this loses and repeats nothing */
   readonly commitLsn: Lsn
   readonly changes: readonly Change[]
+  /** how many changes: known without decoding them */
+  readonly size: number
   readonly notes: readonly Note[]
   readonly bytes: number
 }

@@ -175,7 +175,7 @@ function follow(
       for (const change of due.flatMap(({ changes }) => changes)) replay(target, change, missing)
     const skipped = plan.kind === 'converge' ? plan.convergence.skipped : stillOwed(standing.skipped, due, keyColumnsOf)
     standing.settle(skipped, [...missing.values()], due[0]?.commitLsn ?? ZERO_LSN)
-    standing.advance(due.at(-1)?.commitLsn ?? ZERO_LSN)
+    standing.advance(due.at(-1)?.commitLsn ?? ZERO_LSN, true)
     done += due.length
     look({ before, target, standing, done, received, writes })
   }

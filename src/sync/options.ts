@@ -1,7 +1,7 @@
 import type { Lsn } from '../model/lsn.ts'
 import type { Direction, SyncCounters } from '../model/progress.ts'
 import type { ExtraRows } from './extra-rows.ts'
-import type { PipelineControl, Sink, WalStream } from './ports.ts'
+import type { PipelineControl, Sink, SpoolFile, WalStream } from './ports.ts'
 
 export interface PipelineOptions {
   readonly service: string
@@ -10,6 +10,8 @@ export interface PipelineOptions {
   readonly sink: Sink
   readonly control: PipelineControl
   readonly counters: SyncCounters
+  /** where a transaction waits that the source streams before its end, when it is too big for memory */
+  readonly openSpool: () => SpoolFile
   /** shared by both directions of a service; none = rows that second legs make are not looked at */
   readonly extraRows?: ExtraRows | undefined
   /** ends by itself once everything up to here is durable */

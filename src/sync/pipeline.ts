@@ -37,11 +37,11 @@ class Pipeline {
   #announced: Lsn = ZERO_LSN
 
   constructor(options: PipelineOptions, standing: Standing) {
-    const { service, stream, sink } = options
+    const { service, stream, sink, openSpool } = options
     this.#options = options
     this.#standing = standing
     const news = (): void => this.#waker.wake()
-    this.#receiver = new Receiver({ service, stream, from: standing.checkpoint.commitLsn, news })
+    this.#receiver = new Receiver({ service, stream, from: standing.checkpoint.commitLsn, openSpool, news })
     this.#writer = new Writer(options, standing, this.#receiver, this.#waker)
     this.#reporter = new Reporter(options.control, () => ({
       applied: this.#applied(),
@@ -145,6 +145,7 @@ class Pipeline {
   async #revokeStrays(): Promise<void> {
     const { checkpoint } = this.#standing
     if (!checkpoint.hold || checkpoint.state !== 'apply' || this.#receiver.queue.length > 0) return
+    if (this.#writer.isOpen) return
     const revoke = await this.#options.control.openLegs(checkpoint.graceMs * 3)
     if (revoke.length === 0) return
     await this.#writer.writeNothing({ kind: 'converge', revoke, extra: [], writes: [] }, checkpoint.commitLsn)
@@ -153,7 +154,7 @@ class Pipeline {
   /** Dual-write: each direction does its part about rows that only a second leg has made. */
   async #lookAtExtra(): Promise<void> {
     const { direction, extraRows, sink } = this.#options
-    if (extraRows === undefined) return
+    if (extraRows === undefined || this.#writer.isOpen) return
     const { state, commitLsn } = this.#standing.checkpoint
     const { isIdle, received, queue } = this.#receiver
     if (direction === 'forward') {
@@ -180,7 +181,7 @@ class Pipeline {
     const to = this.#receiver.received
     if (!this.#receiver.isIdle || to <= this.#standing.checkpoint.commitLsn) return
     if (!(await this.#writer.writeNothing({ kind: 'none' }, to))) return
-    this.#standing.advance(to)
+    this.#standing.advance(to, true)
     this.#options.stream.acknowledge(to)
   }
 
@@ -199,6 +200,6 @@ class Pipeline {
   /** Up to here everything is durable in the target, for readers of it. */
   #applied(): Lsn {
     const { isIdle, received } = this.#receiver
-    return this.#standing.appliedOf(isIdle ? received : this.#standing.checkpoint.commitLsn)
+    return this.#standing.appliedOf(isIdle ? received : this.#standing.durable)
   }
 }

@@ -25,7 +25,7 @@ export type Plan =
 export function planBatch(input: PlanInput): Plan {
   const { due, held, skipped, keyColumns, now } = input
   const { state, hold, graceMs } = input.checkpoint
-  if (state === 'discard' || !due.some(({ changes }) => changes.length > 0)) return { kind: 'none' }
+  if (state === 'discard' || !due.some(({ size }) => size > 0)) return { kind: 'none' }
   // keys that were left out under a hold that has just ended still have to be made equal
   if (!hold && skipped.size === 0) return { kind: 'exact' }
   const barrier = due.some(({ changes }) => changes.some((change) => isBarrier(change, keyColumns)))

@@ -1,21 +1,30 @@
-import type { Row, Relation, Transaction } from '../model/change.ts'
+import type { Relation, Row } from '../model/change.ts'
 import type { Lsn } from '../model/lsn.ts'
 import type { PipelineState } from '../model/progress.ts'
+import type { Block } from './block.ts'
+import type { Part, RawTransaction } from './raw-transaction.ts'
 
-/** What comes from the source's replication connection, in order. */
-export type Frame =
-  | { readonly kind: 'message'; readonly bytes: Buffer }
-  /** everything before this position has been sent */
-  | { readonly kind: 'keepalive'; readonly walEnd: Lsn }
+/** Messages as they came from the source. */
+export interface WalBlock extends Block {
+  /** the server had sent everything before this position when it had sent the block; null = it did not say */
+  readonly walEnd: Lsn | null
+}
 
 /** An open replication connection. It stays alive by itself, whatever its reader does. */
 export interface WalStream extends AsyncDisposable {
-  /** Frames as they come; not pulling is the back-pressure. Ends or throws with the connection. */
-  frames(): AsyncIterable<readonly Frame[]>
+  /** Messages as they come; not pulling is the back-pressure. Ends or throws with the connection. */
+  blocks(): AsyncIterable<WalBlock>
   /** Lets the source forget everything up to exactly here. Only for what is durable in the target. */
   acknowledge(lsn: Lsn): void
   /** Asks the server for a keepalive with its position. */
   askPosition(): void
+}
+
+/** A file of this process alone: it is gone with it, however that ends. Throws SPOOL_FAILED. */
+export interface SpoolFile extends Disposable {
+  /** behind what was written before */
+  write(bytes: Buffer): void
+  read(offset: number, length: number): Buffer
 }
 
 /** The target's checkpoint row: where the pipeline stands and how it has to go on. */
@@ -56,6 +65,13 @@ export interface SinkBatch {
   /** keep the touched keys: a leg that cannot be revoked may still change their rows */
   readonly note?: boolean
   readonly token: string | null
+  /** `whole`, or the part of a big transaction that this is: it is committed with the `last` one, and `to` holds then */
+  readonly part: Part
+  /**
+   * false = it need not be durable when `write` resolves, as a durable one follows soon: nothing of it is acknowledged
+   * or told before that
+   */
+  readonly durable: boolean
   /** the pipeline's state from here on, when a start token went by */
   readonly start: { readonly authorityEpoch: number } | null
 }
@@ -64,7 +80,7 @@ export type SinkWork =
   /** nothing but the position */
   | { readonly kind: 'none' }
   /** whole transactions in source order; every update and delete must find its row */
-  | { readonly kind: 'exact'; readonly revoke: readonly string[]; readonly transactions: readonly Transaction[] }
+  | { readonly kind: 'exact'; readonly revoke: readonly string[]; readonly transactions: readonly RawTransaction[] }
   /** dual-write: revoke these legs, remove these extra rows, then make these rows equal to the monolith's */
   | {
       readonly kind: 'converge'
@@ -77,7 +93,7 @@ export type SinkWork =
       readonly kind: 'replay'
       readonly revoke: readonly string[]
       readonly extra: readonly RowName[]
-      readonly transactions: readonly Transaction[]
+      readonly transactions: readonly RawTransaction[]
     }
 
 /** What a converging write found; missing = an update with unchanged TOAST values that had no row to change. */

@@ -1,8 +1,9 @@
 import { NOTE, type Relation, type Row, type Transaction } from '../model/change.ts'
+import type { Part } from './raw-transaction.ts'
 
 /** A transaction that waits to be written. */
 export interface Pending {
-  readonly transaction: Transaction
+  readonly transaction: Transaction & { readonly part?: Part }
   /** when it was received, milliseconds of a monotonic clock */
   readonly receivedAt: number
 }
@@ -12,7 +13,7 @@ export function dueAt({ receivedAt }: Pending, { hold, graceMs }: { hold: boolea
   return hold ? receivedAt + graceMs : receivedAt
 }
 
-/** How many rows and bytes one target transaction takes at most; a larger source transaction goes alone. */
+/** How many rows and bytes of whole source transactions one target transaction takes at most. */
 export const BATCH_ROWS = 20_000
 export const BATCH_BYTES = 4 * 1024 * 1024
 
@@ -42,19 +43,23 @@ export function startOf(transaction: Transaction, service: string, direction: st
   return epoch === undefined ? null : { authorityEpoch: Number(epoch) }
 }
 
-/** How many of the first pending transactions make the next batch. A transaction with a token of ours goes alone. */
+/** How many of the first pending transactions make the next batch. A token of ours, and a part of a big one, go alone. */
 export function batchLength(queue: readonly Pending[], isDue: (pending: Pending) => boolean): number {
   let rows = 0
   let bytes = 0
   for (const [index, pending] of queue.entries()) {
     const { transaction } = pending
     if (!isDue(pending)) return index
-    if (hasToken(transaction)) return Math.max(index, 1)
-    rows += transaction.changes.length
+    if (hasToken(transaction) || isPart(transaction)) return Math.max(index, 1)
+    rows += transaction.size
     bytes += transaction.bytes
     if (index > 0 && (rows > BATCH_ROWS || bytes > BATCH_BYTES)) return index
   }
   return queue.length
+}
+
+function isPart({ part = 'whole' }: Pending['transaction']): boolean {
+  return part !== 'whole'
 }
 
 function hasToken(transaction: Transaction): boolean {

@@ -1,7 +1,17 @@
 import { expect, test } from 'vitest'
-import { asLsn, ZERO_LSN } from '../model/lsn.ts'
-import type { Frame, WalStream } from './ports.ts'
+import { asLsn, type Lsn, ZERO_LSN } from '../model/lsn.ts'
+import { memoryFile } from '../../test/support/raw.ts'
+import { blockOf } from './block.ts'
+import type { WalBlock, WalStream } from './ports.ts'
 import { Receiver } from './receiver.ts'
+
+type Frame = { readonly kind: 'message'; readonly bytes: Buffer } | { readonly kind: 'keepalive'; readonly walEnd: Lsn }
+/** As the connection gives them: a keepalive counts when nothing follows it. */
+function walBlock(frames: readonly Frame[]): WalBlock {
+  const last = frames.at(-1)
+  const messages = frames.flatMap((frame) => (frame.kind === 'message' ? [frame.bytes] : []))
+  return { ...blockOf(messages), walEnd: last?.kind === 'keepalive' ? last.walEnd : null }
+}
 
 const hex = (text: string): Buffer => Buffer.from(text.replaceAll(' ', ''), 'hex')
 const u64 = (value: number): string => value.toString(16).padStart(16, '0')
@@ -38,10 +48,10 @@ class MemoryStream implements WalStream {
     this.#end = end
   }
 
-  async *frames(): AsyncGenerator<readonly Frame[]> {
+  async *blocks(): AsyncGenerator<WalBlock> {
     for (const batch of this.#batches) {
       this.pulls++
-      yield batch
+      yield walBlock(batch)
     }
     if (this.#end !== null) throw this.#end
     await new Promise<void>((resolve) => {
@@ -70,7 +80,7 @@ async function receive(stream: WalStream, times: number): Promise<Receiver> {
   const news = (): void => {
     if (++told === times) resolve()
   }
-  const receiver = new Receiver({ service: 'users', stream, from: ZERO_LSN, news })
+  const receiver = new Receiver({ service: 'users', stream, from: ZERO_LSN, openSpool: memoryFile, news })
   receiver.start()
   await promise
   return receiver
@@ -103,8 +113,8 @@ test('an apply of ours waits as an empty transaction, so that its position count
   await receiver.close()
 })
 
-test('pulls no more while 64 MiB wait, and goes on when they are gone', async () => {
-  const batch = (at: number): Frame[] => [begin(at), insertOf(33 * 1024 * 1024), commit(at)]
+test('pulls no more while 32 MiB wait, and goes on when they are gone', async () => {
+  const batch = (at: number): Frame[] => [begin(at), insertOf(17 * 1024 * 1024), commit(at)]
   const stream = new MemoryStream([[relation], batch(1), batch(2), batch(3)])
   const receiver = await receive(stream, 3)
   await new Promise((resolve) => setImmediate(resolve))
@@ -117,7 +127,7 @@ test('pulls no more while 64 MiB wait, and goes on when they are gone', async ()
 })
 
 test('closing ends a receiver that waits for room', async () => {
-  const stream = new MemoryStream([[relation, begin(1), insertOf(65 * 1024 * 1024), commit(1)], [keepalive(9)]])
+  const stream = new MemoryStream([[relation, begin(1), insertOf(33 * 1024 * 1024), commit(1)], [keepalive(9)]])
   const receiver = await receive(stream, 1)
   await receiver.close()
   expect(stream.closed).toBe(true)

@@ -1,6 +1,7 @@
 import type { Lsn } from '../model/lsn.ts'
-import type { WalStream } from './ports.ts'
+import type { SpoolFile, WalStream } from './ports.ts'
 import { isOurs, type Pending } from './queue.ts'
+import type { RawTransaction } from './raw-transaction.ts'
 import { Transactions } from './transactions.ts'
 
 export interface ReceiverOptions {
@@ -8,20 +9,29 @@ export interface ReceiverOptions {
   readonly stream: WalStream
   /** the target's checkpoint: everything before it is known */
   readonly from: Lsn
+  /** for transactions that the source streams before their end */
+  readonly openSpool: () => SpoolFile
   /** called when something has come, and when the stream has ended */
   readonly news: () => void
 }
 
-/** Bytes of whole transactions that may wait in memory before the stream is no longer pulled. */
-const WAITING_BYTES = 64 * 1024 * 1024
+/** What waits to be written, as it came. */
+export type Received = Pending & { readonly transaction: RawTransaction }
+
+/** Bytes of transactions that may wait in memory before the stream is no longer pulled. */
+const WAITING_BYTES = 32 * 1024 * 1024
 
 /** Pulls a stream into a queue of whole transactions; the bytes in it are the back-pressure. */
 export class Receiver {
   readonly #options: ReceiverOptions
-  readonly #transactions = new Transactions()
-  #queue: Pending[] = []
+  readonly #transactions: Transactions
+  #queue: Received[] = []
   #bytes = 0
   #received: Lsn
+  /** a big transaction, some parts of which have come, is an apply of ours */
+  #ours = false
+  /** a transaction has come in part */
+  #inParts = false
   #closing = false
   #drained: () => void = () => undefined
   #ended: { error: unknown } | null = null
@@ -30,10 +40,11 @@ export class Receiver {
   constructor(options: ReceiverOptions) {
     this.#options = options
     this.#received = options.from
+    this.#transactions = new Transactions(options.openSpool)
   }
 
   /** What waits, oldest first. */
-  get queue(): readonly Pending[] {
+  get queue(): readonly Received[] {
     return this.#queue
   }
 
@@ -44,7 +55,7 @@ export class Receiver {
 
   /** Nothing waits and no transaction is half received. */
   get isIdle(): boolean {
-    return this.#queue.length === 0 && !this.#transactions.inside
+    return this.#queue.length === 0 && !this.#inParts && !this.#transactions.inside
   }
 
   /** Set once the stream has failed, or ended by itself (`error` is null then). */
@@ -71,33 +82,42 @@ export class Receiver {
     this.#drained()
     await this.#options.stream[Symbol.asyncDispose]()
     await this.#running
+    this.#transactions[Symbol.dispose]()
   }
 
   async #pull(): Promise<void> {
-    for await (const frames of this.#options.stream.frames()) {
-      for (const frame of frames) {
-        if (frame.kind === 'message') this.#take(frame.bytes)
-        // inside a transaction the server's position says nothing about what is still to come
-        else if (!this.#transactions.inside && frame.walEnd > this.#received) this.#received = frame.walEnd
+    for await (const block of this.#options.stream.blocks()) {
+      for (const transaction of this.#transactions.push(block)) {
+        this.#take(transaction)
+        if (this.#bytes > WAITING_BYTES) await this.#room()
+        if (this.#closing) return
       }
+      const { walEnd } = block
+      // inside a transaction the server's position says nothing about what is still to come
+      if (walEnd !== null && walEnd > this.#received && !this.#transactions.inside) this.#received = walEnd
       this.#options.news()
-      while (this.#bytes > WAITING_BYTES && !this.#closing) {
-        await new Promise<void>((resolve) => {
-          this.#drained = resolve
-        })
-      }
     }
   }
 
-  #take(bytes: Buffer): void {
-    const transaction = this.#transactions.push(bytes)
-    if (transaction === null) return
-    this.#received = transaction.commitLsn
-    this.#queue.push({
-      transaction: isOurs(transaction, this.#options.service) ? { ...transaction, changes: [] } : transaction,
-      receivedAt: performance.now(),
-    })
-    this.#bytes += transaction.bytes
+  async #room(): Promise<void> {
+    this.#options.news()
+    while (this.#bytes > WAITING_BYTES && !this.#closing) {
+      await new Promise<void>((resolve) => {
+        this.#drained = resolve
+      })
+    }
+  }
+
+  #take(transaction: RawTransaction): void {
+    const { part, commitLsn, bytes } = transaction
+    const begins = part === 'whole' || part === 'first'
+    // an apply of ours says so before its first change
+    if (begins) this.#ours = isOurs(transaction, this.#options.service)
+    this.#inParts = part === 'first' || part === 'middle'
+    if (!this.#inParts) this.#received = commitLsn
+    const kept = this.#ours ? transaction.withoutChanges() : transaction
+    this.#queue.push({ transaction: kept, receivedAt: performance.now() })
+    this.#bytes += bytes
   }
 
   #end(error: unknown): void {

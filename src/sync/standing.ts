@@ -12,17 +12,22 @@ export class Standing {
   /** the checkpoint row has changed, or may have: read it before the next write */
   stale = false
   skipped: Skipped = new Map()
-  /** when the checkpoint moved last */
+  /** up to here what was written is durable in the target; the checkpoint may be ahead of it for a moment */
+  durable: Lsn
+  /** when that was so last */
   durableSince = performance.now()
   readonly #missing = new Map<string, RowWrite>()
 
   constructor(checkpoint: Checkpoint) {
     this.checkpoint = checkpoint
+    this.durable = checkpoint.commitLsn
   }
 
-  /** The target is durable up to here. */
-  advance(commitLsn: Lsn, change: Partial<Checkpoint> = {}): void {
+  /** The target has everything up to here; `durable`: and keeps it, with all that was written before. */
+  advance(commitLsn: Lsn, durable: boolean, change: Partial<Checkpoint> = {}): void {
     this.checkpoint = { ...this.checkpoint, ...change, commitLsn }
+    if (!durable) return
+    this.durable = commitLsn
     this.durableSince = performance.now()
   }
 

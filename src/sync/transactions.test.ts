@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { MigrateError } from '../errors.ts'
-import { Transactions } from './transactions.ts'
+import { MessageTaker } from '../../test/support/raw.ts'
 
 const hex = (text: string): Buffer => Buffer.from(text.replaceAll(' ', ''), 'hex')
 const u64 = (value: number): string => value.toString(16).padStart(16, '0')
@@ -27,7 +27,7 @@ function failure(run: () => unknown): string {
 }
 
 test('messages become whole transactions with the end of their commit record as position', () => {
-  const transactions = new Transactions()
+  const transactions = new MessageTaker()
   const pushed = [begin(100), relation, insertOne, note('migrate.token', 'users 1 x'), insertOne, commit(100, 148)]
   const results = pushed.map((bytes) => transactions.push(bytes))
   expect(results.slice(0, -1)).toEqual([null, null, null, null, null])
@@ -39,16 +39,16 @@ test('messages become whole transactions with the end of their commit record as 
 })
 
 test('knows whether it is inside a transaction, and keeps relations from one to the next', () => {
-  const transactions = new Transactions()
+  const transactions = new MessageTaker()
   const inside = [begin(1), relation, insertOne, commit(1, 2), begin(3), insertOne, commit(3, 4)].map((bytes) => {
     transactions.push(bytes)
-    return transactions.inside
+    return transactions.transactions.inside
   })
   expect(inside).toEqual([true, true, true, false, true, true, false])
 })
 
 test("a message outside of transactions is nobody's", () => {
-  const transactions = new Transactions()
+  const transactions = new MessageTaker()
   expect(transactions.push(note('migrate.token', 'users 1 x'))).toBeNull()
   transactions.push(begin(1))
   expect(transactions.push(commit(1, 2))).toMatchObject({ notes: [], changes: [] })
@@ -57,10 +57,10 @@ test("a message outside of transactions is nobody's", () => {
 test.each([
   ['a change outside a transaction', [relation, insertOne]],
   ['a change outside a transaction', [commit(1, 2)]],
-  ['unknown relation 16385', [begin(1), insertOne]],
+  ['unknown relation 16385', [begin(1), insertOne, commit(1, 2)]],
   ['a transaction inside a transaction', [begin(1), begin(2)]],
   ['a commit of another transaction', [begin(1), commit(2, 3)]],
 ])('%s is malformed', (reason, messages) => {
-  const transactions = new Transactions()
-  expect(failure(() => messages.map((bytes) => transactions.push(bytes)))).toBe(`STREAM_MALFORMED: ${reason}`)
+  const transactions = new MessageTaker()
+  expect(failure(() => messages.map((bytes) => transactions.push(bytes)?.changes))).toBe(`STREAM_MALFORMED: ${reason}`)
 })

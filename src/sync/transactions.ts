@@ -1,84 +1,219 @@
 import { MigrateError } from '../errors.ts'
-import type { Change, Note, Relation, Transaction } from '../model/change.ts'
-import type { Lsn } from '../model/lsn.ts'
-import { decode } from './pgoutput/decode.ts'
+import type { Note, Relation } from '../model/change.ts'
+import { asLsn, type Lsn } from '../model/lsn.ts'
+import type { Block } from './block.ts'
+import { decode, type Message } from './pgoutput/decode.ts'
+import { at8, int32 } from './pgoutput/tuple.ts'
+import type { SpoolFile } from './ports.ts'
+import { isChange, type Part, type Piece, RawTransaction, type Relations } from './raw-transaction.ts'
+import { Spool } from './spool.ts'
 
-/** Puts messages together to whole transactions, in commit order. */
-export class Transactions {
-  readonly #relations = new Map<number, Relation>()
+/** A transaction that has more bytes is handed on in parts, so that memory is bounded whatever its size. */
+export const PART_BYTES = 4 * 1024 * 1024
+
+/**
+ * Puts messages together to transactions, in commit order; big ones come in parts. What the source streams before the
+ * end of its transaction waits in a spool, and comes when it is committed.
+ */
+export class Transactions implements Disposable {
+  #relations: Relations = new Map()
   #open: Open | null = null
+  readonly #openFile: () => SpoolFile
+  readonly #spools = new Map<number, Spool>()
+  /** between the start and the stop of a stream block */
+  #spool: Spool | null = null
 
-  /** Is a transaction begun and not yet committed in what was pushed so far? */
-  get inside(): boolean {
-    return this.#open !== null
+  constructor(openFile: () => SpoolFile) {
+    this.#openFile = openFile
   }
 
-  /** Takes one message (its bytes are kept). Returns the transaction that it completes, or null. */
-  push(bytes: Buffer): Transaction | null {
-    const message = decode(bytes)
+  /** Is a transaction begun and not yet committed in what was pushed so far? Not: one that is spooled. */
+  get inside(): boolean {
+    return this.#open !== null || this.#spool !== null
+  }
+
+  /** Takes a block, which is kept. Gives what it completes. */
+  *push(block: Block): Generator<RawTransaction> {
+    const { bytes, bounds, count } = block
+    if (this.#open !== null) this.#open.from = 0
+    for (let i = 0; i < count; i++) {
+      const at = bounds[2 * i] as number
+      const end = bounds[2 * i + 1] as number
+      const kind = at8(bytes, at)
+      if (this.#spool !== null && kind !== STREAM_STOP) this.#stream(this.#spool, bytes, at, end)
+      else if (isChange(kind)) this.#inside().add(end - at)
+      else if (kind === BEGIN) this.#begin(bytes, at, end, i + 1)
+      else if (kind === COMMIT) yield this.#commit(block, i, at, end)
+      else yield* this.#other(block, i, decode(bytes.subarray(at, end)))
+    }
+    const open = this.#open
+    if (open === null) return
+    open.keep(block, count, this.#relations)
+    if (open.bytes >= PART_BYTES) yield open.take('more', open.finalLsn)
+  }
+
+  [Symbol.dispose](): void {
+    for (const spool of this.#spools.values()) spool[Symbol.dispose]()
+    this.#spools.clear()
+  }
+
+  #begin(bytes: Buffer, at: number, end: number, from: number): void {
+    if (this.#open !== null) throw malformed('a transaction inside a transaction')
+    if (end - at < 21) throw malformed('message too short')
+    this.#open = new Open(int32(bytes, at + 17) >>> 0, asLsn(bytes.readBigUInt64BE(at + 1)), from)
+  }
+
+  #commit(block: Block, i: number, at: number, end: number): RawTransaction {
+    const open = this.#inside()
+    if (end - at < 18) throw malformed('message too short')
+    if (block.bytes.readBigUInt64BE(at + 2) !== open.finalLsn) throw malformed('a commit of another transaction')
+    open.keep(block, i, this.#relations)
+    this.#open = null
+    return open.take('end', asLsn(block.bytes.readBigUInt64BE(at + 10)))
+  }
+
+  *#other(block: Block, i: number, message: Message): Generator<RawTransaction> {
     switch (message.kind) {
-      case 'begin': {
-        if (this.#open !== null) throw malformed('a transaction inside a transaction')
-        const { xid, finalLsn } = message
-        this.#open = { xid, finalLsn, changes: [], notes: [], bytes: 0 }
-        return null
-      }
-      case 'commit': {
-        const { xid, finalLsn, changes, notes, bytes: size } = this.#inside()
-        if (finalLsn !== message.commitLsn) throw malformed('a commit of another transaction')
-        this.#open = null
-        return { xid, commitLsn: message.endLsn, changes, notes, bytes: size }
-      }
       case 'relation':
-        this.#relations.set(message.relation.id, message.relation)
-        return null
-      case 'insert':
-        return this.#add({ op: 'insert', relation: this.#relation(message.relationId), row: message.row }, bytes)
-      case 'update': {
-        const { old, row } = message
-        return this.#add({ op: 'update', relation: this.#relation(message.relationId), old, row }, bytes)
-      }
-      case 'delete':
-        return this.#add({ op: 'delete', relation: this.#relation(message.relationId), old: message.old }, bytes)
-      case 'truncate': {
-        const relations = message.relationIds.map((id) => this.#relation(id))
-        const { cascade, restartIdentity } = message
-        return this.#add({ op: 'truncate', relations, cascade, restartIdentity }, bytes)
-      }
+        this.#open?.keep(block, i, this.#relations)
+        if (this.#open !== null) this.#open.from = i + 1
+        this.#relations = described(this.#relations, message.relation)
+        return
       case 'note':
         // all notes of ours are transactional, so one outside a transaction is somebody else's
-        if (this.#open !== null) this.#open.notes.push({ prefix: message.prefix, content: message.content })
-        return null
+        this.#open?.notes.push({ prefix: message.prefix, content: message.content })
+        return
+      case 'stream-start': {
+        if (this.inside) throw malformed('a transaction inside a transaction')
+        const spool = this.#spools.get(message.xid) ?? new Spool(this.#openFile)
+        this.#spools.set(message.xid, spool)
+        this.#spool = spool
+        return
+      }
+      case 'stream-stop':
+        if (this.#spool === null) throw malformed('the end of a stream that was not begun')
+        this.#spool = null
+        return
+      case 'stream-abort':
+        this.#abort(message.xid, message.subxid)
+        return
+      case 'stream-commit':
+        yield* this.#unspool(message)
+        return
+      case 'two-phase':
+        throw malformed(`a two-phase ${message.step}: the slot was made with two_phase`)
       case 'other':
-        return null
     }
   }
 
-  #add(change: Change, bytes: Buffer): null {
-    const open = this.#inside()
-    open.changes.push(change)
-    open.bytes += bytes.length
-    return null
+  #stream(spool: Spool, bytes: Buffer, at: number, end: number): void {
+    if (!isStreamable(at8(bytes, at)) || end - at < 6) throw malformed('unexpected message in a stream')
+    spool.append(bytes, at, end)
+  }
+
+  #abort(xid: number, subxid: number): void {
+    const spool = this.#spools.get(xid)
+    // the server tells of subtransactions too that have sent nothing
+    if (spool === undefined) return
+    if (subxid !== xid) return spool.abort(subxid)
+    spool[Symbol.dispose]()
+    this.#spools.delete(xid)
+  }
+
+  *#unspool({ xid, endLsn }: Extract<Message, { kind: 'stream-commit' }>): Generator<RawTransaction> {
+    const spool = this.#spools.get(xid)
+    if (spool === undefined || this.#open !== null) throw malformed('a commit of another transaction')
+    const open = new Open(xid, endLsn, 0)
+    // a streamed transaction is told of every table that it speaks of, whatever was told before
+    let relations: Relations = new Map()
+    let left = spool.length
+    for (const block of spool.blocks()) {
+      open.from = 0
+      for (let i = 0; i < block.count; i++) {
+        const [at, end] = [block.bounds[2 * i] as number, block.bounds[2 * i + 1] as number]
+        const kind = at8(block.bytes, at)
+        if (isChange(kind)) {
+          open.add(end - at)
+          continue
+        }
+        const message = decode(block.bytes.subarray(at, end))
+        if (message.kind === 'note') open.notes.push({ prefix: message.prefix, content: message.content })
+        if (message.kind !== 'relation') continue
+        open.keep(block, i, relations)
+        open.from = i + 1
+        relations = described(relations, message.relation)
+      }
+      open.keep(block, block.count, relations)
+      left -= 1
+      yield open.take(left === 0 ? 'end' : 'more', endLsn)
+    }
+    // what it was told holds for later transactions too
+    for (const relation of relations.values()) this.#relations = described(this.#relations, relation)
+    spool[Symbol.dispose]()
+    this.#spools.delete(xid)
   }
 
   #inside(): Open {
     if (this.#open === null) throw malformed('a change outside a transaction')
     return this.#open
   }
+}
 
-  #relation(id: number): Relation {
-    const relation = this.#relations.get(id)
-    if (relation === undefined) throw malformed(`unknown relation ${id}`)
-    return relation
+const [BEGIN, COMMIT, STREAM_STOP] = [0x42, 0x43, 0x45]
+
+/** I, U, D, T, and R, Y, M */
+function isStreamable(kind: number): boolean {
+  return isChange(kind) || kind === 0x52 || kind === 0x59 || kind === 0x4d
+}
+
+/** A transaction that is being received. */
+class Open {
+  readonly xid: number
+  /** where its commit record begins; of a streamed one, where it ends */
+  readonly finalLsn: Lsn
+  /** number of the first message in the current block that is in no piece yet */
+  from: number
+  notes: Note[] = []
+  bytes = 0
+  #size = 0
+  #pieces: Piece[] = []
+  #parts = 0
+
+  constructor(xid: number, finalLsn: Lsn, from: number) {
+    this.xid = xid
+    this.finalLsn = finalLsn
+    this.from = from
+  }
+
+  add(bytes: number): void {
+    this.#size += 1
+    this.bytes += bytes
+  }
+
+  /** The messages up to this one make a piece. */
+  keep(block: Block, to: number, relations: Relations): void {
+    if (to > this.from) this.#pieces.push({ block, from: this.from, to, relations })
+  }
+
+  /** What has come since the last part. */
+  take(then: 'more' | 'end', commitLsn: Lsn): RawTransaction {
+    this.#parts += 1
+    const part: Part = this.#parts === 1 ? (then === 'more' ? 'first' : 'whole') : then === 'more' ? 'middle' : 'last'
+    const { xid, notes, bytes } = this
+    const taken = new RawTransaction({ xid, commitLsn, notes, bytes, part, size: this.#size, pieces: this.#pieces })
+    this.notes = []
+    this.bytes = 0
+    this.#size = 0
+    this.#pieces = []
+    return taken
   }
 }
 
-interface Open {
-  readonly xid: number
-  readonly finalLsn: Lsn
-  readonly changes: Change[]
-  readonly notes: Note[]
-  bytes: number
+/** The server repeats itself after every change of any table: one that is the same keeps its identity. */
+function described(relations: Relations, relation: Relation): Relations {
+  const known = relations.get(relation.id)
+  if (known !== undefined && JSON.stringify(known) === JSON.stringify(relation)) return relations
+  return new Map(relations).set(relation.id, relation)
 }
 
 function malformed(reason: string): MigrateError {

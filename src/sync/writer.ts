@@ -2,10 +2,11 @@ import type { Relation, Transaction } from '../model/change.ts'
 import { type Lsn, ZERO_LSN } from '../model/lsn.ts'
 import { stillOwed } from './converge.ts'
 import type { PipelineOptions } from './options.ts'
-import { type Plan, planBatch } from './plan.ts'
+import { type Plan, planBatch, type PlanInput } from './plan.ts'
 import type { WrittenRow } from './extra-rows.ts'
 import type { RowName, SinkBatch, SinkResult, SinkWork, Written } from './ports.ts'
 import { startOf, tokenOf, touchedKeys } from './queue.ts'
+import type { RawTransaction } from './raw-transaction.ts'
 import type { Receiver } from './receiver.ts'
 import type { Standing } from './standing.ts'
 import { WaitingKeys } from './waiting-keys.ts'
@@ -13,6 +14,10 @@ import type { Waker } from './waker.ts'
 
 /** While the authority row does not allow a write, it is looked at this often; milliseconds. */
 const FORBIDDEN_PAUSE = 50
+/** With a backlog a batch need not be durable by itself, but what is written has to be so often; milliseconds. */
+const DURABLE_EVERY = 500
+
+const NOTHING_MORE = { touched: [], part: 'whole', durable: true, token: null, start: null } as const
 
 /** Writes batches: the sink first, what follows from it (queue, acknowledgement, legs, counters) after that. */
 export class Writer {
@@ -22,6 +27,8 @@ export class Writer {
   readonly #waker: Waker
   readonly #keyColumns: (relation: Relation) => readonly number[]
   readonly #waiting: WaitingKeys
+  /** how the parts of a big transaction are written, some of which are in the target and not committed */
+  #opened: Plan | null = null
 
   constructor(options: PipelineOptions, standing: Standing, receiver: Receiver, waker: Waker) {
     this.#options = options
@@ -32,10 +39,15 @@ export class Writer {
     this.#waiting = new WaitingKeys(this.#keyColumns)
   }
 
+  /** Nothing but the next part of a big transaction can be written. */
+  get isOpen(): boolean {
+    return this.#opened !== null
+  }
+
   /** A batch without changes. False: the checkpoint row asks for something else now. */
   async writeNothing(work: SinkWork, to: Lsn): Promise<boolean> {
     const from = this.#standing.checkpoint
-    const result = await this.#options.sink.write({ from, to, work, touched: [], token: null, start: null })
+    const result = await this.#options.sink.write({ ...NOTHING_MORE, from, to, work })
     if (result.kind === 'changed') this.#standing.stale = true
     if (result.kind !== 'written') return false
     await this.#legsRevoked(work)
@@ -47,19 +59,29 @@ export class Writer {
     const { skipped, checkpoint } = this.#standing
     const { queue } = this.#receiver
     const due = queue.slice(0, count).map(({ transaction }) => transaction)
-    const held = (): Transaction[] => queue.slice(count).map(({ transaction }) => transaction)
+    const held = (): Transaction[] =>
+      queue.slice(count).flatMap(({ transaction }) => (transaction.part === 'whole' ? [transaction] : []))
     const now = performance.now()
-    const plan = planBatch({ checkpoint, due, held, skipped, keyColumns: this.#keyColumns, now })
+    const plan = this.#opened ?? this.#fit(due, { checkpoint, due, held, skipped, keyColumns: this.#keyColumns, now })
     const sent = await this.#send(due, plan)
     // a row of a second leg is in the way
     if (sent === 'conflict') return (await this.#send(due, { kind: 'replay', legsOlderThan: 0 })) === 'written'
     return sent === 'written'
   }
 
-  async #send(due: Transaction[], plan: Plan): Promise<SinkResult['kind']> {
+  /** A big transaction is never taken together with what is held: it is written as it comes. */
+  #fit(due: readonly RawTransaction[], input: PlanInput): Plan {
+    if (due[0]?.part === 'whole') return planBatch(input)
+    const { state, hold } = input.checkpoint
+    if (state === 'discard') return { kind: 'none' }
+    return hold || input.skipped.size > 0 ? { kind: 'replay', legsOlderThan: 0 } : { kind: 'exact' }
+  }
+
+  async #send(due: RawTransaction[], plan: Plan): Promise<SinkResult['kind']> {
     const { sink, stream, service, direction } = this.#options
     const standing = this.#standing
-    const last = due.at(-1) as Transaction
+    const last = due.at(-1) as RawTransaction
+    const ends = last.part === 'whole' || last.part === 'last'
     const work = await this.#workOf(due, plan)
     const note = await this.#keepsKeys(work)
     const batch: SinkBatch = {
@@ -68,6 +90,8 @@ export class Writer {
       work,
       touched: standing.checkpoint.tracking === null && !note ? [] : touchedKeys(due, this.#keyColumns),
       note,
+      part: last.part,
+      durable: plan.kind !== 'exact' || this.#isDurable(due),
       token: tokenOf(last, service),
       start: startOf(last, service, direction),
     }
@@ -75,18 +99,35 @@ export class Writer {
     if (result.kind === 'changed' || result.kind === 'forbidden') standing.stale = true
     if (result.kind === 'forbidden') await this.#waker.sleep(FORBIDDEN_PAUSE, this.#options.signal)
     if (result.kind !== 'written') return result.kind
+    if (!ends) {
+      this.#opened = plan.kind === 'none' ? null : plan
+      await this.#options.failpoint(`sync.${direction}.part`)
+      return this.#written(due, plan, work, result)
+    }
+    this.#opened = null
     await this.#options.failpoint(`sync.${direction}.before-ack`)
-    if (work.kind === 'converge' || work.kind === 'replay') this.#options.extraRows?.removed(work.extra)
-    this.#receiver.drop(due.length)
-    standing.advance(last.commitLsn, {
+    standing.advance(last.commitLsn, batch.durable, {
       ...(batch.token === null ? {} : { token: batch.token }),
       ...(batch.start === null ? {} : { state: 'apply', authorityEpoch: batch.start.authorityEpoch }),
     })
+    if (batch.durable) stream.acknowledge(last.commitLsn)
+    await this.#options.failpoint(`sync.${direction}.after-ack`)
+    return this.#written(due, plan, work, result)
+  }
+
+  async #written(due: RawTransaction[], plan: Plan, work: SinkWork, result: Written): Promise<'written'> {
+    if (work.kind === 'converge' || work.kind === 'replay') this.#options.extraRows?.removed(work.extra)
+    this.#receiver.drop(due.length)
     this.#settle(due, plan, result)
-    stream.acknowledge(last.commitLsn)
     await this.#legsRevoked(work)
     this.#count(due, plan, result)
     return 'written'
+  }
+
+  #isDurable(due: readonly RawTransaction[]): boolean {
+    const { queue } = this.#receiver
+    if (queue.length === due.length || performance.now() - this.#standing.durableSince >= DURABLE_EVERY) return true
+    return due.some(({ notes }) => notes.length > 0)
   }
 
   /** Removes the extra rows that are not in the company of the monolith's own rows. */
@@ -97,8 +138,7 @@ export class Writer {
     if (extra.length === 0) return
     const from = this.#standing.checkpoint
     const work: SinkWork = { kind: 'converge', revoke: [], extra, writes: [] }
-    const batch = { from, to: from.commitLsn, work, touched: [], token: null, start: null }
-    const result = await this.#options.sink.write(batch)
+    const result = await this.#options.sink.write({ ...NOTHING_MORE, from, to: from.commitLsn, work })
     if (result.kind === 'changed') this.#standing.stale = true
     if (result.kind !== 'written') return
     extraRows.removed(extra)
@@ -130,7 +170,7 @@ export class Writer {
     if (plan.kind === 'replay') this.#standing.settle(stillOwed(skipped, due, this.#keyColumns), missing, first)
   }
 
-  async #workOf(transactions: Transaction[], plan: Plan): Promise<SinkWork> {
+  async #workOf(transactions: RawTransaction[], plan: Plan): Promise<SinkWork> {
     if (plan.kind === 'none') return { kind: 'none' }
     if (plan.kind === 'exact') return { kind: 'exact', revoke: [], transactions }
     const revoke = await this.#options.control.openLegs(plan.legsOlderThan)
@@ -142,15 +182,15 @@ export class Writer {
     return { kind: 'converge', revoke, extra: await this.#extraWith(written), writes }
   }
 
-  #count(due: Transaction[], plan: Plan, result: Written): void {
+  #count(due: RawTransaction[], plan: Plan, result: Written): void {
     const { counters, direction } = this.#options
-    counters.transactions += due.length
+    counters.transactions += due.filter(({ part }) => part === 'whole' || part === 'last').length
     counters.rows += result.rows
     counters.extra += result.extra
     counters.serviceExtra += result.rivals
     // while the service has the authority nobody but us may write to the monolith's tables
     if (plan.kind === 'none' && direction === 'forward') {
-      counters.foreign += due.reduce((sum, { changes }) => sum + changes.length, 0)
+      counters.foreign += due.reduce((sum, { size }) => sum + size, 0)
     }
     if (plan.kind !== 'converge') return
     for (const [index, { quiet }] of plan.convergence.writes.entries()) {

@@ -16,6 +16,8 @@ import type { ExtraRows } from '../../src/sync/extra-rows.ts'
 import { type PipelineEnd, runPipeline } from '../../src/sync/pipeline.ts'
 import type { Checkpoint, PipelineControl, PipelineReport, Sink, WalStream } from '../../src/sync/ports.ts'
 
+import { memoryFile } from './raw.ts'
+
 export const PIPELINE = 'shop_users/forward'
 export const SLOT = 'migrate_shop_users'
 
@@ -148,6 +150,7 @@ export async function startPipeline(
     return await runPipeline({
       ...{ service: 'users', direction: options.direction ?? 'forward', stream, counters },
       sink: options.sink?.(closing) ?? closing,
+      openSpool: memoryFile,
       control: { ...memoryControl(options.legs, options.report), ...options.control },
       failpoint: options.failpoint ?? (() => Promise.resolve()),
       signal: options.signal ?? new AbortController().signal,

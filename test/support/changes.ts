@@ -50,7 +50,8 @@ export const truncate = (...relations: Relation[]): Change => ({
 })
 
 export function transaction(at: number | bigint, changes: readonly Change[], notes: readonly Note[] = []): Transaction {
-  return { xid: Number(at), commitLsn: asLsn(BigInt(at)), changes, notes, bytes: changes.length * 100 }
+  const size = changes.length
+  return { xid: Number(at), commitLsn: asLsn(BigInt(at)), changes, size, notes, bytes: size * 100 }
 }
 
 /** The key columns as the relation marks them. */

@@ -10,7 +10,8 @@ import {
   rowsOf,
   startPipeline,
 } from '../../../test/support/cdc.ts'
-import { int4, int8, insert, relationOf, text, transaction } from '../../../test/support/changes.ts'
+import { int4, int8, insert, relationOf, text } from '../../../test/support/changes.ts'
+import { rawTransaction } from '../../../test/support/raw.ts'
 import { asLsn } from '../../model/lsn.ts'
 import type { PipelineReport, SinkBatch, SinkResult } from '../../sync/ports.ts'
 import { readCheckpoint } from './checkpoint.ts'
@@ -70,9 +71,11 @@ describe('the checkpoint is compared and set', () => {
     work: {
       kind: 'exact',
       revoke: [],
-      transactions: [transaction(1, [insert(users, [int8(id), text('x'), int4(1)])])],
+      transactions: [rawTransaction(1, [insert(users, [int8(id), text('x'), int4(1)])])],
     },
     touched: [],
+    part: 'whole',
+    durable: true,
     token: null,
     start: null,
     ...more,

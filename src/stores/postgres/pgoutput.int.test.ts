@@ -1,6 +1,7 @@
 import { readFile, writeFile } from 'node:fs/promises'
 import { expect, test } from 'vitest'
 import { openCdc, openStream, publishTables } from '../../../test/support/cdc.ts'
+import { messagesOf } from '../../../test/support/raw.ts'
 import { asLsn } from '../../model/lsn.ts'
 import { decode, type Message } from '../../sync/pgoutput/decode.ts'
 
@@ -48,8 +49,8 @@ test('a server of today sends what the unit tests were recorded from', async () 
   for (const sql of CHANGES) await cdc.source.query(sql)
   const seen: Buffer[] = []
   await using stream = await openStream(cdc, asLsn(0n))
-  for await (const frames of stream.frames()) {
-    for (const frame of frames) if (frame.kind === 'message') seen.push(frame.bytes)
+  for await (const block of stream.blocks()) {
+    seen.push(...messagesOf(block))
     if (seen.filter((bytes) => bytes[0] === 0x43).length >= CHANGES.length - 2) break
   }
   if (process.env['RECORD'] === '1')

@@ -12,13 +12,14 @@ const MOST_RIVALS = 10
 /**
  * Dual-write: does to the target what these transactions did to the monolith, whatever second legs have done to the
  * rows already. A row of a leg that has a unique value of ours goes: the change that gave it that value comes later.
- * `missing`: the updates that found no row for their unchanged TOAST values, unless the row came or went after them.
+ * `missing` is kept up to date: the updates that found no row for their unchanged TOAST values, unless the row came or
+ * went after them. Returns how many rows were in the way.
  */
 export async function replay(
   rows: RowWriter,
-  transactions: readonly Transaction[],
-): Promise<{ missing: RowWrite[]; rivals: number }> {
-  const missing = new Map<string, RowWrite>()
+  transactions: readonly Pick<Transaction, 'changes'>[],
+  missing: Map<string, RowWrite>,
+): Promise<number> {
   let rivals = 0
   for (const change of transactions.flatMap(({ changes }) => changes)) {
     if (change.op === 'truncate') {
@@ -33,7 +34,7 @@ export async function replay(
       else missing.set(keyName(write), write)
     }
   }
-  return { missing: [...missing.values()], rivals }
+  return rivals
 }
 
 type RowChange = Exclude<Change, { op: 'truncate' }>

@@ -100,7 +100,7 @@ async function writeChunk(
       done.add(key)
     }
     // whatever second legs have made of the rows, as after the grace
-    await replay(writer, [{ xid: 0, commitLsn: 0n as never, changes, notes: [], bytes: 0 }])
+    await replay(writer, [{ changes }], new Map())
     await client.query('commit')
     return done
   } catch (error) {

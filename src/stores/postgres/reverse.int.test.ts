@@ -10,7 +10,8 @@ import {
   rowsOf,
   startPipeline,
 } from '../../../test/support/cdc.ts'
-import { int4, insert, relationOf, transaction, update } from '../../../test/support/changes.ts'
+import { int4, insert, relationOf, update } from '../../../test/support/changes.ts'
+import { rawTransaction } from '../../../test/support/raw.ts'
 import { installSchema } from '../../control/install.ts'
 import type { Change } from '../../model/change.ts'
 import { asLsn } from '../../model/lsn.ts'
@@ -41,8 +42,9 @@ const authority = (state: string, epoch: number): Promise<unknown> =>
 
 const table = relationOf(1, 'r', ['id:int4*', 'n:int4'])
 function batch(from: Checkpoint, id: number, change: Change = insert(table, [int4(id), int4(0)])): SinkBatch {
-  const work = { kind: 'exact', revoke: [], transactions: [transaction(1, [change])] } as const
-  return { from, to: asLsn(from.commitLsn + BigInt(id)), work, touched: [], token: null, start: null }
+  const work = { kind: 'exact', revoke: [], transactions: [rawTransaction(1, [change])] } as const
+  const to = asLsn(from.commitLsn + BigInt(id))
+  return { from, to, work, touched: [], part: 'whole', durable: true, token: null, start: null }
 }
 
 test('before the switch, while the fence of the cutover is on, a write waits; with the switch it goes through', async () => {

@@ -10,6 +10,16 @@ export interface RowStatement {
   readonly values: readonly (Buffer | string | null)[]
 }
 
+/** Many rows at once: create it, COPY into it, apply it. */
+export interface Stage {
+  readonly create: string
+  readonly copy: string
+  /** changes as many rows as were copied, unless some were not found */
+  readonly apply: string
+  /** of the prepared statement `apply` */
+  readonly name: string
+}
+
 /** Builds the statements for the rows of one relation of the stream against the table of the target. */
 export class RowStatements {
   readonly keyColumns: readonly number[]
@@ -20,6 +30,7 @@ export class RowStatements {
   readonly #service: string
   /** columns that take a value when the row is inserted and never again: "generated always as identity" */
   readonly #fixed: readonly number[]
+  readonly #stages = new Map<string, Stage>()
   readonly #made = new Map<string, { readonly name: string; readonly text: string }>()
 
   /** Throws TARGET_SCHEMA when the target has no such column or no usable key. */
@@ -139,6 +150,46 @@ export class RowStatements {
     })
   }
 
+  /** Takes rows in the binary format of COPY, all columns in the relation's order. */
+  get copy(): string {
+    return `copy ${quoteTable(this.#table)} (${this.#list(this.#columns.keys())}) from stdin (format binary)`
+  }
+
+  /**
+   * A temporary table for many rows, and the statement that carries them over: `update` of the rows with the same key,
+   * without the columns that were not sent, or `delete` of them. It changes fewer rows than it was given when some are
+   * not there, or would need a new row for their fixed values.
+   */
+  stage(op: 'update' | 'delete', unchanged: readonly number[]): Stage {
+    const shape = `${op} ${unchanged.join(' ')}`
+    let stage = this.#stages.get(shape)
+    if (stage === undefined) {
+      stage = this.#makeStage(op, unchanged)
+      this.#stages.set(shape, stage)
+    }
+    return stage
+  }
+
+  #makeStage(op: 'update' | 'delete', unchanged: readonly number[]): Stage {
+    const all = [...this.#columns.keys()]
+    const used = op === 'delete' ? this.keyColumns : all.filter((i) => !unchanged.includes(i))
+    const name = `pg_temp.${quote(`migrate_stage_${this.#prefix}_${this.#stages.size}`)}`
+    const table = quoteTable(this.#table)
+    const same = (i: number): string => `t.${this.#name(i)} = s.${this.#name(i)}`
+    const fixed = op === 'delete' ? [] : this.#fixed.filter((i) => !this.keyColumns.includes(i) && used.includes(i))
+    const where = [...this.keyColumns, ...fixed].map(same).join(' and ')
+    const set = used.filter((i) => !this.keyColumns.includes(i) && !this.#fixed.includes(i))
+    const values = set.map((i) => `${this.#name(i)} = s.${this.#name(i)}`).join(', ')
+    const update = set.length === 0 ? `select from ${table} t, ${name} s` : `update ${table} t set ${values} from ${name} s`
+    return {
+      create: `create temporary table if not exists ${name} on commit delete rows as
+        select ${this.#list(used)} from ${table} with no data`,
+      copy: `copy ${name} (${this.#list(used)}) from stdin (format binary)`,
+      apply: `${op === 'delete' ? `delete from ${table} t using ${name} s` : update} where ${where}`,
+      name: `${this.#prefix}_stage_${this.#stages.size}`,
+    }
+  }
+
   #undone(reason: string, where: string): string {
     const table = quoteTable(this.#table)
     return `with gone as (delete from ${table} as t where ${where} returning to_jsonb(t) as row)
@@ -178,8 +229,8 @@ export class RowStatements {
     return this.keyColumns.map((i, n) => `${this.#name(i)} = $${offset + n + 1}`).join(' and ')
   }
 
-  #list(columns: readonly number[]): string {
-    return columns.map((i) => this.#name(i)).join(', ')
+  #list(columns: Iterable<number>): string {
+    return Array.from(columns, (i) => this.#name(i)).join(', ')
   }
 
   #name(index: number): string {

@@ -1,9 +1,11 @@
+import { finished } from 'node:stream/promises'
 import type pg from 'pg'
+import { from as copyFrom } from 'pg-copy-streams'
 import { MigrateError } from '../../errors.ts'
 import type { Change, Relation } from '../../model/change.ts'
 import type { TableInfo } from './catalogue.ts'
 import { quoteTable } from './identifier.ts'
-import { type RowStatement, RowStatements } from './row-statements.ts'
+import { type RowStatement, RowStatements, type Stage } from './row-statements.ts'
 
 export interface RowWriterOptions {
   readonly service: string
@@ -17,6 +19,7 @@ export class RowWriter {
   readonly client: pg.Client
   readonly #options: RowWriterOptions
   readonly #statements = new Map<Relation, RowStatements>()
+  readonly #created = new Set<Stage>()
 
   constructor(client: pg.Client, options: RowWriterOptions) {
     this.client = client
@@ -44,6 +47,27 @@ export class RowWriter {
     const { name, text, values } = statement
     const { rowCount } = await this.client.query({ name, text, values: [...values] })
     return rowCount ?? 0
+  }
+
+  /** How many rows the rows in these chunks of a binary COPY have changed. */
+  async runStage(stage: Stage, chunks: readonly Buffer[]): Promise<number> {
+    if (!this.#created.has(stage)) await this.client.query(stage.create)
+    this.#created.add(stage)
+    await this.copy(stage.copy, chunks)
+    const { rowCount } = await this.client.query({ name: stage.name, text: stage.apply })
+    return rowCount ?? 0
+  }
+
+  /** A transaction was rolled back: what it has created is gone. */
+  rolledBack(): void {
+    this.#created.clear()
+  }
+
+  async copy(statement: string, chunks: readonly Buffer[]): Promise<void> {
+    const into = this.client.query(copyFrom(statement))
+    for (const chunk of chunks) into.write(chunk)
+    into.end()
+    await finished(into)
   }
 
   async truncate({ relations, restartIdentity }: Extract<Change, { op: 'truncate' }>): Promise<void> {

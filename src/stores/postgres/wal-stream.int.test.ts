@@ -4,7 +4,9 @@ import type { Transaction } from '../../model/change.ts'
 import { asLsn, type Lsn, ZERO_LSN } from '../../model/lsn.ts'
 import type { WalStream } from '../../sync/ports.ts'
 import { decode } from '../../sync/pgoutput/decode.ts'
+import { blockOf } from '../../sync/block.ts'
 import { Transactions } from '../../sync/transactions.ts'
+import { memoryFile, messagesOf } from '../../../test/support/raw.ts'
 import { freeSlot, readSlot } from './slot.ts'
 
 // pg-logical-replication 2.5.0 loses data in each of these situations (research/cdc.md, section 5).
@@ -25,13 +27,8 @@ beforeEach(async () => {
 
 /** The transactions of a stream as they come; the walk ends when the caller breaks off. */
 async function* transactionsOf(stream: WalStream): AsyncGenerator<Transaction> {
-  const transactions = new Transactions()
-  for await (const frames of stream.frames()) {
-    for (const frame of frames) {
-      const whole = frame.kind === 'message' ? transactions.push(frame.bytes) : null
-      if (whole !== null) yield whole
-    }
-  }
+  const transactions = new Transactions(memoryFile)
+  for await (const block of stream.blocks()) yield* transactions.push(block)
 }
 
 /** `n` of every row inserted. */
@@ -86,16 +83,16 @@ test('stopped between two commits and started again, 100 times: nothing lost, no
   const ends: bigint[] = []
   for (let round = 0; round < 100; round++) {
     await using stream = await openStream(cdc, ZERO_LSN)
-    const transactions = new Transactions()
+    const transactions = new Transactions(memoryFile)
     // one transaction in the first round, then two: each time the stop is between the commits of a pair
     let wanted = round === 0 ? 1 : 2
-    for await (const frames of stream.frames()) {
-      for (const frame of frames) {
-        if (frame.kind !== 'message' || wanted === 0) continue
-        const message = decode(frame.bytes)
+    for await (const block of stream.blocks()) {
+      for (const bytes of messagesOf(block)) {
+        if (wanted === 0) continue
+        const message = decode(bytes)
         if (message.kind === 'begin') starts.add(message.finalLsn)
-        const whole = transactions.push(frame.bytes)
-        if (whole === null) continue
+        const [whole] = transactions.push(blockOf([bytes]))
+        if (whole === undefined) continue
         seen.push(...numbersOf(whole))
         wanted -= 1
         if (wanted > 0) continue
@@ -193,8 +190,8 @@ test('the position of an idle server is known when asked for', async () => {
   // nothing published, but the log grows
   await cdc.source.query(`create table unpublished as select 1`)
   const { rows } = await cdc.source.query(`select (pg_current_wal_flush_lsn() - '0/0')::text as at`)
-  for await (const frames of stream.frames()) {
-    if (frames.some((frame) => frame.kind === 'keepalive' && frame.walEnd >= BigInt(rows[0].at))) break
+  for await (const { walEnd } of stream.blocks()) {
+    if (walEnd !== null && walEnd >= BigInt(rows[0].at)) break
     stream.askPosition()
   }
 })

@@ -1,9 +1,11 @@
 import { LogicalReplicationService, PgoutputPlugin } from 'pg-logical-replication'
+import type { Duplex } from 'node:stream'
 import type pg from 'pg'
-import { MigrateError } from '../../errors.ts'
-import { asLsn, formatLsn, type Lsn, ZERO_LSN } from '../../model/lsn.ts'
-import type { Frame, WalStream } from '../../sync/ports.ts'
+import { asMigrateError, MigrateError } from '../../errors.ts'
+import { formatLsn, type Lsn, ZERO_LSN } from '../../model/lsn.ts'
+import type { WalBlock, WalStream } from '../../sync/ports.ts'
 import { clientConfig, type DatabaseOptions } from './database.ts'
+import { FrameReader } from './frame-reader.ts'
 import { quote, quoteLiteral } from './identifier.ts'
 import { parseLogin } from './login.ts'
 import { translate } from './translate.ts'
@@ -19,8 +21,8 @@ export interface WalStreamOptions extends DatabaseOptions {
 }
 
 /** Bytes that may wait unread before the socket is paused, and the level at which it goes on. */
-const HIGH_WATER = 64 * 1024 * 1024
-const LOW_WATER = 32 * 1024 * 1024
+const HIGH_WATER = 8 * 1024 * 1024
+const LOW_WATER = 4 * 1024 * 1024
 
 /**
  * Follows a slot. pg-logical-replication opens and closes the connection; frames and acknowledgements are ours,
@@ -54,7 +56,7 @@ export async function openWalStream(options: WalStreamOptions): Promise<WalStrea
   timer.unref()
 
   return {
-    frames: () => plugin.frames(),
+    blocks: () => plugin.blocks(),
     acknowledge: (lsn) => plugin.acknowledge(lsn),
     askPosition: () => plugin.status(true),
     async [Symbol.asyncDispose]() {
@@ -67,16 +69,15 @@ export async function openWalStream(options: WalStreamOptions): Promise<WalStrea
 }
 
 interface CopyConnection {
-  on(event: 'copyData', listener: (message: { chunk: Buffer }) => void): void
-  removeAllListeners(event: 'copyData'): void
   sendCopyFromChunk(chunk: Buffer): void
-  readonly stream: { pause(): void; resume(): void }
+  readonly stream: Duplex
 }
 
 class FramePlugin extends PgoutputPlugin {
   readonly #options: WalStreamOptions
   #connection: CopyConnection | null = null
-  #queue: Frame[] = []
+  #reader: FrameReader | null = null
+  /** bytes that have come and were not pulled yet */
   #bytes = 0
   #paused = false
   #ended: { error: Error | null } | null = null
@@ -91,9 +92,8 @@ class FramePlugin extends PgoutputPlugin {
   // subscribe() calls this with the open connection, after it has attached its own handler
   override async start(client: pg.Client, slot: string, from: string): Promise<void> {
     const connection = (client as unknown as { connection: CopyConnection }).connection
-    connection.removeAllListeners('copyData')
-    connection.on('copyData', ({ chunk }) => this.#receive(chunk))
     this.#connection = connection
+    this.#readInsteadOf(connection.stream)
     // from 18 on the server goes on without a publication that was dropped, and leaves its changes out
     client.on('notice', ({ code, message = '' }) => {
       if (code === '55000' && message.includes('publication')) this.end(this.#publicationLost())
@@ -104,8 +104,25 @@ class FramePlugin extends PgoutputPlugin {
       `publication_names ${quoteLiteral(quote(this.#options.publication))}`,
       `binary 'true'`,
       `messages 'true'`,
+      // else the server writes big transactions to its disk until they end
+      `streaming 'on'`,
     ]
     await client.query(`START_REPLICATION SLOT ${quote(slot)} LOGICAL ${from} (${settings.join(', ')})`)
+  }
+
+  /**
+   * The driver makes three objects of each message and reuses the buffer behind them; so its handler gets only what
+   * is no copy data: answers, errors, notices.
+   */
+  #readInsteadOf(stream: Duplex): void {
+    const [driver, ...others] = stream.listeners('data')
+    if (driver === undefined || others.length > 0) {
+      throw new MigrateError('INTERNAL', { reason: 'the driver reads its connection in another way' })
+    }
+    stream.removeAllListeners('data')
+    const reader = new FrameReader({ other: (message) => driver.call(stream, message), wanted: () => this.status(false) })
+    this.#reader = reader
+    stream.on('data', (chunk: Buffer) => this.#receive(reader, stream, chunk))
   }
 
   acknowledge(lsn: Lsn): void {
@@ -129,6 +146,8 @@ class FramePlugin extends PgoutputPlugin {
 
   end(error: Error | null): void {
     this.#ended ??= { error }
+    // what comes after the end (a lost publication, a close) may have a gap before it
+    this.#reader?.close()
     this.#wake?.()
   }
 
@@ -143,13 +162,12 @@ class FramePlugin extends PgoutputPlugin {
     return new MigrateError('SLOT_LOST', { slot: `${slot} (its publication ${publication})`, position, service })
   }
 
-  async *frames(): AsyncGenerator<readonly Frame[]> {
+  async *blocks(): AsyncGenerator<WalBlock> {
     for (;;) {
-      if (this.#queue.length > 0) {
-        const frames = this.#queue
-        const bytes = this.#bytes
-        this.#queue = []
-        yield frames
+      const bytes = this.#bytes
+      const blocks = this.#reader?.take() ?? []
+      if (blocks.length > 0) {
+        yield* blocks
         this.#release(bytes)
       } else if (this.#ended !== null) {
         if (this.#ended.error !== null) throw this.#ended.error
@@ -163,22 +181,16 @@ class FramePlugin extends PgoutputPlugin {
     }
   }
 
-  #receive(chunk: Buffer): void {
-    // what comes after the end (a lost publication, a close) may have a gap before it
-    if (this.#ended !== null) return
-    const kind = chunk[0]
-    if (kind === 0x77) {
-      // 'w': start, end, time, then the message; the driver reuses its buffer, so what is kept is copied
-      this.#queue.push({ kind: 'message', bytes: Buffer.from(chunk.subarray(25)) })
-      this.#bytes += chunk.length
-      if (this.#bytes > HIGH_WATER && !this.#paused) {
-        this.#paused = true
-        this.#connection?.stream.pause()
-      }
-    } else if (kind === 0x6b) {
-      // 'k': the server's position, its clock, does it want an answer
-      this.#queue.push({ kind: 'keepalive', walEnd: asLsn(chunk.readBigUInt64BE(1)) })
-      if (chunk[17] === 1) this.status(false)
+  #receive(reader: FrameReader, stream: Duplex, chunk: Buffer): void {
+    try {
+      reader.push(chunk)
+    } catch (error) {
+      this.end(asMigrateError(error))
+    }
+    this.#bytes += chunk.length
+    if (this.#bytes > HIGH_WATER && !this.#paused && this.#ended === null) {
+      this.#paused = true
+      stream.pause()
     }
     this.#wake?.()
   }

@@ -2,7 +2,10 @@ import { readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
 import { MigrateError } from '../../errors.ts'
 import { TextValue, UNCHANGED } from '../../model/change.ts'
-import { Transactions } from '../transactions.ts'
+import { keyColumnsOf } from '../../../test/support/changes.ts'
+import { MessageTaker } from '../../../test/support/raw.ts'
+import { compact } from '../compact.ts'
+import type { RawTransaction } from '../raw-transaction.ts'
 import { decode } from './decode.ts'
 
 const hex = (text: string): Buffer => Buffer.from(text.replaceAll(/\s/g, ''), 'hex')
@@ -86,7 +89,7 @@ test.each([
 
 test.each([
   ['nothing', ''],
-  ['a message of streamed transactions', '53 00000309 01'],
+  ['a stream block of no transaction', '53 0003'],
   ['a value longer than the message', '49 00004001 4e 0001 62 7fffffff 01'],
   ['a negative length', '49 00004001 4e 0001 62 ffffffff'],
   ['a negative count', '49 00004001 4e ffff'],
@@ -111,7 +114,7 @@ function recorded(): Buffer[] {
 }
 
 test('recorded messages make transactions', () => {
-  const transactions = new Transactions()
+  const transactions = new MessageTaker()
   const whole = recorded().flatMap((bytes) => transactions.push(bytes) ?? [])
   expect(whole.map(({ changes }) => changes.map(({ op }) => op).join(' '))).toEqual([
     'insert',
@@ -159,14 +162,21 @@ test('mutated streams give transactions or STREAM_MALFORMED', () => {
     const at = random(stream.length)
     if (random(2) === 0) stream[at] = mutate(stream[at] as Buffer, random)
     else stream.splice(at, 1 + random(2))
-    const transactions = new Transactions()
+    const transactions = new MessageTaker()
     try {
-      for (const bytes of stream) transactions.push(bytes)
+      for (const bytes of stream) compactAndDecode(transactions.push(bytes))
     } catch (error) {
       expect(error).toMatchObject({ code: 'STREAM_MALFORMED' })
     }
   }
 })
+
+/** Reads a transaction in both ways. */
+function compactAndDecode(transaction: RawTransaction | null): void {
+  if (transaction === null) return
+  compact([transaction], keyColumnsOf)
+  expect(transaction.changes.length).toBe(transaction.size)
+}
 
 function mutate(message: Buffer, random: (below: number) => number): Buffer {
   const bytes = Buffer.from(message)

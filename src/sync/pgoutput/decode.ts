@@ -3,7 +3,10 @@ import { type Relation, type RelationColumn, type Row, TextValue, UNCHANGED, typ
 import { asLsn, type Lsn } from '../../model/lsn.ts'
 import { Reader } from './reader.ts'
 
-/** One message of PostgreSQL's pgoutput plugin, protocol versions 1–4 without streaming of open transactions. */
+/**
+ * One message of PostgreSQL's pgoutput plugin, protocol versions 1–4. Inside a stream block the messages R, Y, I, U, D, T
+ * and M have four bytes more, the transaction, behind their first one: `unstream` takes them out.
+ */
 export type Message =
   | { readonly kind: 'begin'; readonly finalLsn: Lsn; readonly xid: number }
   | { readonly kind: 'commit'; readonly commitLsn: Lsn; readonly endLsn: Lsn }
@@ -18,8 +21,18 @@ export type Message =
       readonly restartIdentity: boolean
     }
   | { readonly kind: 'note'; readonly prefix: string; readonly content: string }
+  /** what follows, up to the end of the block, belongs to a transaction that is not committed yet */
+  | { readonly kind: 'stream-start'; readonly xid: number }
+  | { readonly kind: 'stream-stop' }
+  | { readonly kind: 'stream-commit'; readonly xid: number; readonly commitLsn: Lsn; readonly endLsn: Lsn }
+  /** `subxid` = `xid`: all of it was rolled back, else what this subtransaction did */
+  | { readonly kind: 'stream-abort'; readonly xid: number; readonly subxid: number }
+  /** of a slot with two_phase: ours have none, a prepared transaction comes when it is committed */
+  | { readonly kind: 'two-phase'; readonly step: TwoPhaseStep; readonly xid: number; readonly gid: string }
   /** type and origin messages: nothing in them is needed */
   | { readonly kind: 'other' }
+
+export type TwoPhaseStep = 'begin' | 'prepare' | 'commit' | 'rollback' | 'stream-prepare'
 
 /**
  * Decodes one message. Values are views into `bytes`, which must not be reused afterwards.
@@ -60,12 +73,44 @@ export function decode(bytes: Buffer): Message {
       const prefix = reader.cstring()
       return { kind: 'note', prefix, content: reader.bytes(reader.int32()).toString('utf8') }
     }
+    case 'S':
+      return { kind: 'stream-start', xid: reader.uint32() }
+    case 'E':
+      return { kind: 'stream-stop' }
+    case 'c': {
+      const xid = reader.uint32()
+      reader.skip(1)
+      return { kind: 'stream-commit', xid, commitLsn: asLsn(reader.uint64()), endLsn: asLsn(reader.uint64()) }
+    }
+    case 'A':
+      return { kind: 'stream-abort', xid: reader.uint32(), subxid: reader.uint32() }
+    case 'b':
+    case 'P':
+    case 'K':
+    case 'r':
+    case 'p':
+      return twoPhase(reader, kind)
     case 'Y':
     case 'O':
       return { kind: 'other' }
     default:
       throw new MigrateError('STREAM_MALFORMED', { reason: `unknown message ${kind.charCodeAt(0)}` })
   }
+}
+
+/** The name of each step, and how many bytes of flags, positions and times stand before its transaction. */
+const TWO_PHASE = {
+  b: ['begin', 24],
+  P: ['prepare', 25],
+  K: ['commit', 25],
+  r: ['rollback', 33],
+  p: ['stream-prepare', 25],
+} as const
+
+function twoPhase(reader: Reader, kind: keyof typeof TWO_PHASE): Message {
+  const [step, before] = TWO_PHASE[kind]
+  reader.skip(before)
+  return { kind: 'two-phase', step, xid: reader.uint32(), gid: reader.cstring() }
 }
 
 const IDENTITIES = { d: 'default', n: 'nothing', f: 'full', i: 'index' } as const
@@ -102,6 +147,11 @@ function truncate(reader: Reader): Message {
   const relationIds: number[] = []
   for (let i = 0; i < count; i++) relationIds.push(reader.uint32())
   return { kind: 'truncate', relationIds, cascade: (flags & 1) === 1, restartIdentity: (flags & 2) === 2 }
+}
+
+/** Decodes the tuple at the beginning of `bytes`. */
+export function decodeTuple(bytes: Buffer): Row {
+  return tuple(new Reader(bytes))
 }
 
 function tuple(reader: Reader): Row {

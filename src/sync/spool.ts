@@ -1,0 +1,99 @@
+import type { Block } from './block.ts'
+import { int32 } from './pgoutput/tuple.ts'
+import type { SpoolFile } from './ports.ts'
+
+/** A chunk of a spool is kept in memory until it has so many bytes, then in its file. */
+const CHUNK_BYTES = 4 * 1024 * 1024
+/** before each message: its length and the transaction or subtransaction that it belongs to */
+const HEAD = 8
+
+/**
+ * The messages of one transaction that the source streams before its end, in memory up to 4 MiB, then in a file. They
+ * come back in blocks of about that size, without those of subtransactions that were rolled back.
+ */
+export class Spool implements Disposable {
+  readonly #openFile: () => SpoolFile
+  #file: SpoolFile | null = null
+  #chunk = Buffer.allocUnsafeSlow(64 * 1024)
+  #used = 0
+  readonly #written: number[] = []
+  readonly #aborted = new Set<number>()
+
+  constructor(openFile: () => SpoolFile) {
+    this.#openFile = openFile
+  }
+
+  /** Takes a message of a stream block: its kind, the transaction, and the rest. */
+  append(bytes: Buffer, at: number, end: number): void {
+    const length = end - at - 4
+    this.#reserve(HEAD + length)
+    const chunk = this.#chunk
+    let out = this.#used
+    out = chunk.writeInt32BE(length, out)
+    out += bytes.copy(chunk, out, at + 1, at + 5)
+    chunk[out] = bytes[at] as number
+    bytes.copy(chunk, out + 1, at + 5, end)
+    this.#used += HEAD + length
+  }
+
+  abort(subxid: number): void {
+    this.#aborted.add(subxid)
+  }
+
+  /** How many blocks `blocks` will give. */
+  get length(): number {
+    return this.#written.length + 1
+  }
+
+  *blocks(): Generator<Block> {
+    let offset = 0
+    for (const length of this.#written) {
+      yield this.#block((this.#file as SpoolFile).read(offset, length), length)
+      offset += length
+    }
+    yield this.#block(this.#chunk, this.#used)
+  }
+
+  #block(bytes: Buffer, length: number): Block {
+    let bounds = new Int32Array(1024)
+    let count = 0
+    for (let at = 0; at < length; ) {
+      const size = int32(bytes, at)
+      if (!this.#aborted.has(int32(bytes, at + 4) >>> 0)) {
+        if (2 * count === bounds.length) bounds = grown(bounds)
+        bounds[2 * count] = at + HEAD
+        bounds[2 * count + 1] = at + HEAD + size
+        count++
+      }
+      at += HEAD + size
+    }
+    return { bytes, bounds, count }
+  }
+
+  #reserve(length: number): void {
+    if (this.#used + length <= this.#chunk.length) return
+    if (this.#used >= CHUNK_BYTES - length && this.#used > 0) this.#flush()
+    if (this.#used + length <= this.#chunk.length) return
+    const size = Math.max(this.#used + length, Math.min(this.#chunk.length * 4, CHUNK_BYTES))
+    const chunk = Buffer.allocUnsafeSlow(size)
+    this.#chunk.copy(chunk, 0, 0, this.#used)
+    this.#chunk = chunk
+  }
+
+  #flush(): void {
+    this.#file ??= this.#openFile()
+    this.#file.write(this.#chunk.subarray(0, this.#used))
+    this.#written.push(this.#used)
+    this.#used = 0
+  }
+
+  [Symbol.dispose](): void {
+    this.#file?.[Symbol.dispose]()
+  }
+}
+
+function grown(bounds: Int32Array<ArrayBuffer>): Int32Array<ArrayBuffer> {
+  const larger = new Int32Array(bounds.length * 2)
+  larger.set(bounds)
+  return larger
+}
