@@ -185,6 +185,12 @@ export const CATALOGUE = {
     retry: 'timed',
     exit: EXIT.unavailable,
   },
+  KEY_AMBIGUOUS: {
+    message: 'a transaction changes a row of {table} while two rows have its key',
+    hint: 'The key of {table} is deferrable, and which of the two rows is meant cannot be told. Nothing of the transaction was applied.',
+    retry: 'never',
+    exit: EXIT.integrity,
+  },
   ROW_MISSING: {
     message: 'a change of {table} found no row to change in the {role} database',
     hint: 'Somebody else has written to the copy. Compare both sides before going on.',

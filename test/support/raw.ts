@@ -12,7 +12,9 @@ export function rawTransaction(
   { part = 'whole', notes = [] }: { readonly part?: Part; readonly notes?: readonly Note[] } = {},
 ): RawTransaction {
   const relations = new Map(
-    changes.flatMap((change) => (change.op === 'truncate' ? change.relations : [change.relation])).map((r) => [r.id, r]),
+    changes
+      .flatMap((change) => (change.op === 'truncate' ? change.relations : [change.relation]))
+      .map((r) => [r.id, r]),
   )
   const block = blockOf(changes.map(encodeChange))
   return new RawTransaction({

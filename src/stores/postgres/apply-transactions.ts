@@ -21,6 +21,8 @@ export async function applyTogether(rows: RowWriter, transactions: readonly RawT
       await applyExactly(rows, segment.change)
       continue
     }
+    // a row that waits for its key is in no statement's sight
+    if (!rows.stash.isEmpty) throw new OutOfOrder()
     for (const table of segment.tables) if (!(await writeTable(rows, table))) throw new OutOfOrder()
   }
 }
@@ -43,6 +45,7 @@ export async function applyWithCare(rows: RowWriter, transactions: readonly RawT
 
 async function fits(rows: RowWriter, transactions: readonly RawTransaction[]): Promise<boolean> {
   await rows.client.query('savepoint together')
+  const restore = rows.stash.save()
   try {
     await applyTogether(rows, transactions)
     await rows.client.query('release savepoint together')
@@ -51,6 +54,7 @@ async function fits(rows: RowWriter, transactions: readonly RawTransaction[]): P
     if (!isOutOfOrder(error)) throw error
     await rows.client.query('rollback to savepoint together')
     rows.rolledBack()
+    restore()
     return false
   }
 }

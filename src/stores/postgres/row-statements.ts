@@ -114,15 +114,44 @@ export class RowStatements {
 
   /** Replaces the row with this key by one with the values sent and, for the rest, its own. */
   move(key: Row, row: Row): RowStatement {
+    return this.#moved('move', key, row, quoteTable(this.#table))
+  }
+
+  #moved(kind: string, key: Row, row: Row, into: string): RowStatement {
     const used = sent(row)
-    return this.#statement('move', used, [...parameters(row, used), ...key.map(parameter)], () => {
+    return this.#statement(kind, used, [...parameters(row, used), ...key.map(parameter)], () => {
       const kept = row.flatMap((value, i) => (value === UNCHANGED ? [i] : []))
       const news = used.map((i, n) => `$${n + 1}::${this.#type(i)}`)
       return `with old as (delete from ${quoteTable(this.#table)} where ${this.#where(used.length)}
           returning ${kept.length === 0 ? 'true' : this.#list(kept)})
-        insert into ${quoteTable(this.#table)} (${this.#list([...used, ...kept])}) overriding system value
+        insert into ${into} (${this.#list([...used, ...kept])}) overriding system value
         select ${[...news, ...kept.map((i) => `old.${this.#name(i)}`)].join(', ')} from old`
     })
+  }
+
+  /** Creates the table for rows that wait for their key. */
+  get stash(): string {
+    const columns = this.#list(this.#columns.keys())
+    return `create temporary table if not exists ${this.#stashName} on commit delete rows as
+      select ${columns} from ${quoteTable(this.#table)} with no data`
+  }
+
+  /** As `move`, out of the table into the stash. */
+  moveToStash(key: Row, row: Row): RowStatement {
+    return this.#moved('stash', key, row, this.#stashName)
+  }
+
+  /** The row that waits for this key, into the table. */
+  unstash(key: Row): RowStatement {
+    return this.#statement('unstash', [], key.map(parameter), () => {
+      const columns = this.#list(this.#columns.keys())
+      return `with back as (delete from ${this.#stashName} where ${this.#where(0)} returning ${columns})
+        insert into ${quoteTable(this.#table)} (${columns}) overriding system value select ${columns} from back`
+    })
+  }
+
+  get #stashName(): string {
+    return `pg_temp.${quote(`migrate_stash_${this.#prefix}`)}`
   }
 
   delete(key: Row): RowStatement {
@@ -180,7 +209,8 @@ export class RowStatements {
     const where = [...this.keyColumns, ...fixed].map(same).join(' and ')
     const set = used.filter((i) => !this.keyColumns.includes(i) && !this.#fixed.includes(i))
     const values = set.map((i) => `${this.#name(i)} = s.${this.#name(i)}`).join(', ')
-    const update = set.length === 0 ? `select from ${table} t, ${name} s` : `update ${table} t set ${values} from ${name} s`
+    const update =
+      set.length === 0 ? `select from ${table} t, ${name} s` : `update ${table} t set ${values} from ${name} s`
     return {
       create: `create temporary table if not exists ${name} on commit delete rows as
         select ${this.#list(used)} from ${table} with no data`,

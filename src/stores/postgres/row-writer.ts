@@ -5,6 +5,7 @@ import { MigrateError } from '../../errors.ts'
 import type { Change, Relation } from '../../model/change.ts'
 import type { TableInfo } from './catalogue.ts'
 import { quoteTable } from './identifier.ts'
+import { Stash } from './stash.ts'
 import { type RowStatement, RowStatements, type Stage } from './row-statements.ts'
 
 export interface RowWriterOptions {
@@ -17,6 +18,7 @@ export interface RowWriterOptions {
 /** Runs statements about rows in the transaction that is open on the client. */
 export class RowWriter {
   readonly client: pg.Client
+  readonly stash = new Stash(this)
   readonly #options: RowWriterOptions
   readonly #statements = new Map<Relation, RowStatements>()
   readonly #created = new Set<Stage>()
@@ -58,7 +60,7 @@ export class RowWriter {
     return rowCount ?? 0
   }
 
-  /** A transaction was rolled back: what it has created is gone. */
+  /** The transaction, or its end since a savepoint, was rolled back: what it has created is gone. */
   rolledBack(): void {
     this.#created.clear()
   }

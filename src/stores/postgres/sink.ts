@@ -4,7 +4,16 @@ import { NOTE, type Relation } from '../../model/change.ts'
 import { formatLsn, type Lsn } from '../../model/lsn.ts'
 import type { Direction } from '../../model/progress.ts'
 import type { Database } from '../../model/sql.ts'
-import type { Checkpoint, RowName, RowWrite, Sink, SinkBatch, SinkResult, WriteOutcome, Written } from '../../sync/ports.ts'
+import type {
+  Checkpoint,
+  RowName,
+  RowWrite,
+  Sink,
+  SinkBatch,
+  SinkResult,
+  WriteOutcome,
+  Written,
+} from '../../sync/ports.ts'
 import type { RawTransaction } from '../../sync/raw-transaction.ts'
 import { applyTogether, applyWithCare, isOutOfOrder } from './apply-transactions.ts'
 import type { TableInfo } from './catalogue.ts'
@@ -96,6 +105,7 @@ class PostgresSink implements Sink {
       } catch (error) {
         this.#open = null
         this.#rows.rolledBack()
+        this.#rows.stash.clear()
         // a lost connection has rolled back by itself
         await this.#client.query('rollback').catch(() => undefined)
         if (batch.work.kind === 'converge' && sqlstate(error) === '23505') return { kind: 'conflict' }
@@ -112,7 +122,8 @@ class PostgresSink implements Sink {
 
   async #writeOnce(batch: SinkBatch, care: boolean): Promise<SinkResult> {
     const { work, part } = batch
-    if (work.kind === 'none' && batch.touched.length === 0 && this.#open === null) return this.#move(batch, batch.to, false)
+    if (work.kind === 'none' && batch.touched.length === 0 && this.#open === null)
+      return this.#move(batch, batch.to, false)
     const ends = part === 'whole' || part === 'last'
     if (this.#open === null) {
       const refusal = await this.#begin(batch, ends)
@@ -128,6 +139,7 @@ class PostgresSink implements Sink {
     try {
       const result = await this.#work(batch, care)
       if (!ends) return result
+      this.#rows.stash.throwIfWaiting()
       await this.#failpoint('before-commit')
       await this.#client.query('commit')
       this.#open = null

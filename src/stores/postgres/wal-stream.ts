@@ -120,7 +120,10 @@ class FramePlugin extends PgoutputPlugin {
       throw new MigrateError('INTERNAL', { reason: 'the driver reads its connection in another way' })
     }
     stream.removeAllListeners('data')
-    const reader = new FrameReader({ other: (message) => driver.call(stream, message), wanted: () => this.status(false) })
+    const reader = new FrameReader({
+      other: (message) => driver.call(stream, message),
+      wanted: () => this.status(false),
+    })
     this.#reader = reader
     stream.on('data', (chunk: Buffer) => this.#receive(reader, stream, chunk))
   }
