@@ -141,7 +141,7 @@ function changesOf(steps: readonly Step[], model: Model): Change[] {
     }
     if ((what === 'insert') !== (found === undefined)) return []
     const bio = keep && found !== undefined ? found[1] : name.repeat(3)
-    const values = [int4(what === 'move' ? to : id), text(name), keep && found !== undefined ? UNCHANGED : text(bio)]
+    const values: Row = [int4(what === 'move' ? to : id), text(name), keep && found !== undefined ? UNCHANGED : text(bio)]
     if (what === 'insert') return model.set(id, [name, bio]) && [insert(users, values)]
     if (what === 'update') return model.set(id, [name, bio]) && [update(users, values)]
     if (what === 'move' && model.has(to)) return []

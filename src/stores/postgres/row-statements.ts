@@ -13,6 +13,7 @@ export interface RowStatement {
 /** Many rows at once: create it, COPY into it, apply it. */
 export interface Stage {
   readonly create: string
+  readonly empty: string
   readonly copy: string
   /** changes as many rows as were copied, unless some were not found */
   readonly apply: string
@@ -214,6 +215,7 @@ export class RowStatements {
     return {
       create: `create temporary table if not exists ${name} on commit delete rows as
         select ${this.#list(used)} from ${table} with no data`,
+      empty: `truncate ${name}`,
       copy: `copy ${name} (${this.#list(used)}) from stdin (format binary)`,
       apply: `${op === 'delete' ? `delete from ${table} t using ${name} s` : update} where ${where}`,
       name: `${this.#prefix}_stage_${this.#stages.size}`,

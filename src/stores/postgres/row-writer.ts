@@ -22,6 +22,8 @@ export class RowWriter {
   readonly #options: RowWriterOptions
   readonly #statements = new Map<Relation, RowStatements>()
   readonly #created = new Set<Stage>()
+  /** used in this transaction: emptied by its end only */
+  readonly #filled = new Set<Stage>()
 
   constructor(client: pg.Client, options: RowWriterOptions) {
     this.client = client
@@ -55,9 +57,17 @@ export class RowWriter {
   async runStage(stage: Stage, chunks: readonly Buffer[]): Promise<number> {
     if (!this.#created.has(stage)) await this.client.query(stage.create)
     this.#created.add(stage)
+    if (this.#filled.has(stage)) await this.client.query(stage.empty)
+    this.#filled.add(stage)
     await this.copy(stage.copy, chunks)
     const { rowCount } = await this.client.query({ name: stage.name, text: stage.apply })
     return rowCount ?? 0
+  }
+
+  /** A transaction begins. */
+  begin(): void {
+    this.#filled.clear()
+    this.stash.clear()
   }
 
   /** The transaction, or its end since a savepoint, was rolled back: what it has created is gone. */

@@ -105,7 +105,6 @@ class PostgresSink implements Sink {
       } catch (error) {
         this.#open = null
         this.#rows.rolledBack()
-        this.#rows.stash.clear()
         // a lost connection has rolled back by itself
         await this.#client.query('rollback').catch(() => undefined)
         if (batch.work.kind === 'converge' && sqlstate(error) === '23505') return { kind: 'conflict' }
@@ -153,6 +152,7 @@ class PostgresSink implements Sink {
   async #begin(batch: SinkBatch, ends: boolean): Promise<SinkResult | null> {
     const { work, from } = batch
     const later = batch.durable ? '' : '; set local synchronous_commit = off'
+    this.#rows.begin()
     await this.#client.query(`begin; set constraints all deferred${later}`)
     const moved = await this.#move(batch, ends ? batch.to : from.commitLsn, work.kind !== 'none')
     const allowed = moved.kind !== 'written' || work.kind === 'none' ? 'yes' : await this.#authority(from)
