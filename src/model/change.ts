@@ -60,6 +60,8 @@ export interface Transaction {
   readonly xid: number
   /** end of the commit record: acknowledging exactly this loses and repeats nothing */
   readonly commitLsn: Lsn
+  /** another one where several transactions are taken as one: the position of the first */
+  readonly firstLsn?: Lsn
   readonly changes: readonly Change[]
   /** how many changes: known without decoding them */
   readonly size: number

@@ -3,7 +3,7 @@ import { expect, test } from 'vitest'
 import { insert, int4, relationOf, remove, text, truncate, update } from '../../test/support/changes.ts'
 import { rawTransaction } from '../../test/support/raw.ts'
 import { type Change, type Relation, type Row, TextValue, UNCHANGED, type Value } from '../model/change.ts'
-import { compact, type Segment } from './compact.ts'
+import { Compactor, type Segment } from './compact.ts'
 import { decodeTuple } from './pgoutput/decode.ts'
 import { NET, type TableChanges } from './table-changes.ts'
 
@@ -14,7 +14,7 @@ const row = (id: number, name: string, bio: Value = text('b')): Row => [int4(id)
 const key = (id: number): Row => [int4(id), null, null]
 
 function netOf(...changes: Change[]): string[] {
-  const segments = compact([rawTransaction(1, changes)], keys)
+  const segments = new Compactor(keys).compact([rawTransaction(1, changes)])
   return segments.flatMap((segment) =>
     segment.kind === 'change' ? [`change ${segment.change.op}`] : segment.tables.flatMap(showTable),
   )
@@ -109,7 +109,7 @@ test('another description of a table begins a segment', () => {
     rawTransaction(1, [insert(users, row(1, 'a'))]),
     rawTransaction(2, [insert(wider, [...row(2, 'b'), text('m')])]),
   ]
-  expect(compact(changes, keys).map(({ kind }) => kind)).toEqual(['rows', 'rows'])
+  expect(new Compactor(keys).compact(changes).map(({ kind }) => kind)).toEqual(['rows', 'rows'])
 })
 
 // Against a model: a map from key to row, changed one by one. -----------------------------------------------------
@@ -196,8 +196,9 @@ test('any history of a table, in batches of any size, ends with the rows of the 
       fc.array(fc.array(step, { minLength: 1, maxLength: 120 }), { minLength: 1, maxLength: 8 }),
       (batches) => {
         const [source, target]: [Model, Model] = [new Map(), new Map()]
+      const compactor = new Compactor(keys)
         for (const [at, steps] of batches.entries()) {
-          apply(target, compact([rawTransaction(at, changesOf(steps, source))], keys))
+          apply(target, compactor.compact([rawTransaction(at, changesOf(steps, source))]))
           expect(target).toEqual(source)
         }
       },

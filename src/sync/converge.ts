@@ -102,7 +102,7 @@ interface Last {
 
 function lastByKey(transactions: readonly Transaction[], keyColumns: KeyColumns): Map<string, Last> {
   const last = new Map<string, Last>()
-  for (const { changes, commitLsn } of transactions) {
+  for (const { changes, commitLsn, firstLsn = commitLsn } of transactions) {
     for (const change of changes) {
       if (change.op === 'truncate') continue
       const moves = isBarrier(change, keyColumns)
@@ -113,7 +113,7 @@ function lastByKey(transactions: readonly Transaction[], keyColumns: KeyColumns)
         last.delete(name)
         last.set(name, {
           write: previous === undefined ? write : overlay(previous.write, write),
-          lsn: previous?.lsn ?? commitLsn,
+          lsn: previous?.lsn ?? firstLsn,
           count: (previous?.count ?? 0) + 1,
           moves: moves || previous?.moves === true,
         })

@@ -26,6 +26,11 @@ export class KeyTable {
     }
   }
 
+  clear(): void {
+    this.count = 0
+    this.#slots.fill(0)
+  }
+
   #isSame(number: number, start: number, end: number): boolean {
     const other = this.starts[number] as number
     if ((this.starts[number + 1] as number) - other !== end - start) return false

@@ -41,7 +41,9 @@ class Pipeline {
     this.#options = options
     this.#standing = standing
     const news = (): void => this.#waker.wake()
-    this.#receiver = new Receiver({ service, stream, from: standing.checkpoint.commitLsn, openSpool, news })
+    // under a hold each transaction has a time of its own, and second legs are told by what they say
+    const apart = (): boolean => standing.checkpoint.hold || standing.skipped.size > 0
+    this.#receiver = new Receiver({ service, stream, from: standing.checkpoint.commitLsn, openSpool, apart, news })
     this.#writer = new Writer(options, standing, this.#receiver, this.#waker)
     this.#reporter = new Reporter(options.control, () => ({
       applied: this.#applied(),

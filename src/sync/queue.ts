@@ -47,7 +47,8 @@ export function startOf(transaction: Transaction, service: string, direction: st
 export function batchLength(queue: readonly Pending[], isDue: (pending: Pending) => boolean): number {
   let rows = 0
   let bytes = 0
-  for (const [index, pending] of queue.entries()) {
+  for (let index = 0; index < queue.length; index++) {
+    const pending = queue[index] as Pending
     const { transaction } = pending
     if (!isDue(pending)) return index
     if (hasToken(transaction) || isPart(transaction)) return Math.max(index, 1)

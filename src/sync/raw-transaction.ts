@@ -18,10 +18,17 @@ export interface Piece {
 /** Which part of a source transaction: `whole`, or one of several that are written in one transaction of the target. */
 export type Part = 'whole' | 'first' | 'middle' | 'last'
 
-/** A transaction, or a part of a big one, as the bytes that came. */
+type Fields = Omit<RawTransaction, 'changes' | 'withoutChanges'>
+
+/** A transaction, a part of a big one, or several small ones that follow each other, as the bytes that came. */
 export class RawTransaction implements Transaction {
   readonly xid: number
+  /** of the last, if there are several */
   readonly commitLsn: Lsn
+  /** of the first */
+  readonly firstLsn: Lsn
+  /** how many transactions end with it */
+  readonly count: number
   readonly notes: readonly Note[]
   readonly bytes: number
   /** how many changes are in it */
@@ -30,9 +37,11 @@ export class RawTransaction implements Transaction {
   readonly pieces: readonly Piece[]
   #changes: readonly Change[] | null = null
 
-  constructor(fields: Pick<RawTransaction, 'xid' | 'commitLsn' | 'notes' | 'bytes' | 'size' | 'part' | 'pieces'>) {
+  constructor(fields: Fields) {
     this.xid = fields.xid
     this.commitLsn = fields.commitLsn
+    this.firstLsn = fields.firstLsn
+    this.count = fields.count
     this.notes = fields.notes
     this.bytes = fields.bytes
     this.size = fields.size
@@ -48,8 +57,8 @@ export class RawTransaction implements Transaction {
 
   /** The same without its changes: they are nobody's. */
   withoutChanges(): RawTransaction {
-    const { xid, commitLsn, notes, bytes, part } = this
-    return new RawTransaction({ xid, commitLsn, notes, bytes, part, size: 0, pieces: [] })
+    const { xid, commitLsn, firstLsn, count, notes, bytes, part } = this
+    return new RawTransaction({ xid, commitLsn, firstLsn, count, notes, bytes, part, size: 0, pieces: [] })
   }
 
   #decode(): Change[] {

@@ -11,6 +11,8 @@ export interface ReceiverOptions {
   readonly from: Lsn
   /** for transactions that the source streams before their end */
   readonly openSpool: () => SpoolFile
+  /** must each transaction wait by itself, or may small ones be taken as one? */
+  readonly apart: () => boolean
   /** called when something has come, and when the stream has ended */
   readonly news: () => void
 }
@@ -19,7 +21,9 @@ export interface ReceiverOptions {
 export type Received = Pending & { readonly transaction: RawTransaction }
 
 /** Bytes of transactions that may wait in memory before the stream is no longer pulled. */
-const WAITING_BYTES = 32 * 1024 * 1024
+const WAITING_BYTES = 16 * 1024 * 1024
+/** What a transaction takes in memory besides its bytes, about. */
+const OVERHEAD_BYTES = 500
 
 /** Pulls a stream into a queue of whole transactions; the bytes in it are the back-pressure. */
 export class Receiver {
@@ -40,7 +44,7 @@ export class Receiver {
   constructor(options: ReceiverOptions) {
     this.#options = options
     this.#received = options.from
-    this.#transactions = new Transactions(options.openSpool)
+    this.#transactions = new Transactions(options.openSpool, options.apart)
   }
 
   /** What waits, oldest first. */
@@ -72,7 +76,7 @@ export class Receiver {
 
   /** Forgets the first `count` transactions: they are durable in the target. */
   drop(count: number): void {
-    for (const { transaction } of this.#queue.splice(0, count)) this.#bytes -= transaction.bytes
+    for (const { transaction } of this.#queue.splice(0, count)) this.#bytes -= transaction.bytes + OVERHEAD_BYTES
     this.#drained()
   }
 
@@ -117,7 +121,7 @@ export class Receiver {
     if (!this.#inParts) this.#received = commitLsn
     const kept = this.#ours ? transaction.withoutChanges() : transaction
     this.#queue.push({ transaction: kept, receivedAt: performance.now() })
-    this.#bytes += bytes
+    this.#bytes += bytes + OVERHEAD_BYTES
   }
 
   #end(error: unknown): void {

@@ -1,5 +1,5 @@
 import type { Block } from './block.ts'
-import { int32 } from './pgoutput/tuple.ts'
+import { copyBytes, int32 } from './pgoutput/tuple.ts'
 import type { SpoolFile } from './ports.ts'
 
 /** A chunk of a spool is kept in memory until it has so many bytes, then in its file. */
@@ -30,9 +30,9 @@ export class Spool implements Disposable {
     const chunk = this.#chunk
     let out = this.#used
     out = chunk.writeInt32BE(length, out)
-    out += bytes.copy(chunk, out, at + 1, at + 5)
-    chunk[out] = bytes[at] as number
-    bytes.copy(chunk, out + 1, at + 5, end)
+    copyBytes(chunk, out, bytes, at + 1, at + 5)
+    chunk[out + 4] = bytes[at] as number
+    copyBytes(chunk, out + 5, bytes, at + 5, end)
     this.#used += HEAD + length
   }
 

@@ -62,7 +62,7 @@ export class TableChanges {
   }
 
   tuple(number: number): Tuple {
-    return { bytes: this.bytes(number), at: this.at(number), end: this.#end[number] as number }
+    return { bytes: this.bytes(number), at: this.at(number), end: this.end(number) }
   }
 
   bytes(number: number): Buffer {
@@ -71,6 +71,17 @@ export class TableChanges {
 
   at(number: number): number {
     return this.#at[number] as number
+  }
+
+  end(number: number): number {
+    return this.#end[number] as number
+  }
+
+  /** Forgets everything, and keeps the room. */
+  clear(): void {
+    this.#net.fill(NET.unknown, 0, this.keys.count)
+    this.#bytes.length = 0
+    this.keys.clear()
   }
 
   insert(bytes: Buffer, at: number, end: number): boolean {

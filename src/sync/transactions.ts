@@ -1,11 +1,13 @@
 import { MigrateError } from '../errors.ts'
-import type { Note, Relation } from '../model/change.ts'
-import { asLsn, type Lsn } from '../model/lsn.ts'
+import type { Relation } from '../model/change.ts'
+import { asLsn } from '../model/lsn.ts'
 import type { Block } from './block.ts'
+import { OpenTransaction } from './open-transaction.ts'
 import { decode, type Message } from './pgoutput/decode.ts'
 import { at8, int32 } from './pgoutput/tuple.ts'
 import type { SpoolFile } from './ports.ts'
-import { isChange, type Part, type Piece, RawTransaction, type Relations } from './raw-transaction.ts'
+import { isChange, type RawTransaction, type Relations } from './raw-transaction.ts'
+import { RunOfTransactions } from './run-of-transactions.ts'
 import { Spool } from './spool.ts'
 
 /** A transaction that has more bytes is handed on in parts, so that memory is bounded whatever its size. */
@@ -17,14 +19,20 @@ export const PART_BYTES = 4 * 1024 * 1024
  */
 export class Transactions implements Disposable {
   #relations: Relations = new Map()
-  #open: Open | null = null
+  readonly #transaction = new OpenTransaction()
+  /** the same object, between begin and commit */
+  #open: OpenTransaction | null = null
+  readonly #run = new RunOfTransactions()
+  readonly #apart: () => boolean
   readonly #openFile: () => SpoolFile
   readonly #spools = new Map<number, Spool>()
   /** between the start and the stop of a stream block */
   #spool: Spool | null = null
 
-  constructor(openFile: () => SpoolFile) {
+  /** While `apart` says so each transaction comes by itself; else small ones that follow each other come as one. */
+  constructor(openFile: () => SpoolFile, apart: () => boolean = () => true) {
     this.#openFile = openFile
+    this.#apart = apart
   }
 
   /** Is a transaction begun and not yet committed in what was pushed so far? Not: one that is spooled. */
@@ -35,6 +43,7 @@ export class Transactions implements Disposable {
   /** Takes a block, which is kept. Gives what it completes. */
   *push(block: Block): Generator<RawTransaction> {
     const { bytes, bounds, count } = block
+    const apart = this.#apart()
     if (this.#open !== null) this.#open.from = 0
     for (let i = 0; i < count; i++) {
       const at = bounds[2 * i] as number
@@ -43,13 +52,26 @@ export class Transactions implements Disposable {
       if (this.#spool !== null && kind !== STREAM_STOP) this.#stream(this.#spool, bytes, at, end)
       else if (isChange(kind)) this.#inside().add(end - at)
       else if (kind === BEGIN) this.#begin(bytes, at, end, i + 1)
-      else if (kind === COMMIT) yield this.#commit(block, i, at, end)
-      else yield* this.#other(block, i, decode(bytes.subarray(at, end)))
+      else if (kind !== COMMIT) yield* this.#other(block, i, decode(bytes.subarray(at, end)))
+      else if (!apart && this.#inside().isPlain) {
+        this.#run.add(this.#commit(bytes, at, end), block, i, at + 10, this.#relations)
+        if (this.#run.isFull) yield this.#run.take()
+      } else {
+        yield* this.#soFar()
+        const open = this.#commit(bytes, at, end)
+        open.keep(block, i, this.#relations)
+        yield open.take('end', asLsn(bytes.readBigUInt64BE(at + 10)))
+      }
     }
+    yield* this.#soFar()
     const open = this.#open
     if (open === null) return
     open.keep(block, count, this.#relations)
     if (open.bytes >= PART_BYTES) yield open.take('more', open.finalLsn)
+  }
+
+  *#soFar(): Generator<RawTransaction> {
+    if (!this.#run.isEmpty) yield this.#run.take()
   }
 
   [Symbol.dispose](): void {
@@ -60,16 +82,16 @@ export class Transactions implements Disposable {
   #begin(bytes: Buffer, at: number, end: number, from: number): void {
     if (this.#open !== null) throw malformed('a transaction inside a transaction')
     if (end - at < 21) throw malformed('message too short')
-    this.#open = new Open(int32(bytes, at + 17) >>> 0, asLsn(bytes.readBigUInt64BE(at + 1)), from)
+    this.#open = this.#transaction
+    this.#open.begin(int32(bytes, at + 17) >>> 0, bytes, at + 1, from)
   }
 
-  #commit(block: Block, i: number, at: number, end: number): RawTransaction {
+  #commit(bytes: Buffer, at: number, end: number): OpenTransaction {
     const open = this.#inside()
     if (end - at < 18) throw malformed('message too short')
-    if (block.bytes.readBigUInt64BE(at + 2) !== open.finalLsn) throw malformed('a commit of another transaction')
-    open.keep(block, i, this.#relations)
+    if (!open.isFinal(bytes, at + 2)) throw malformed('a commit of another transaction')
     this.#open = null
-    return open.take('end', asLsn(block.bytes.readBigUInt64BE(at + 10)))
+    return open
   }
 
   *#other(block: Block, i: number, message: Message): Generator<RawTransaction> {
@@ -81,7 +103,7 @@ export class Transactions implements Disposable {
         return
       case 'note':
         // all notes of ours are transactional, so one outside a transaction is somebody else's
-        this.#open?.notes.push({ prefix: message.prefix, content: message.content })
+        this.#open?.note({ prefix: message.prefix, content: message.content })
         return
       case 'stream-start': {
         if (this.inside) throw malformed('a transaction inside a transaction')
@@ -98,6 +120,7 @@ export class Transactions implements Disposable {
         this.#abort(message.xid, message.subxid)
         return
       case 'stream-commit':
+        yield* this.#soFar()
         yield* this.#unspool(message)
         return
       case 'two-phase':
@@ -123,7 +146,8 @@ export class Transactions implements Disposable {
   *#unspool({ xid, endLsn }: Extract<Message, { kind: 'stream-commit' }>): Generator<RawTransaction> {
     const spool = this.#spools.get(xid)
     if (spool === undefined || this.#open !== null) throw malformed('a commit of another transaction')
-    const open = new Open(xid, endLsn, 0)
+    const open = new OpenTransaction()
+    open.xid = xid
     // a streamed transaction is told of every table that it speaks of, whatever was told before
     let relations: Relations = new Map()
     let left = spool.length
@@ -137,7 +161,7 @@ export class Transactions implements Disposable {
           continue
         }
         const message = decode(block.bytes.subarray(at, end))
-        if (message.kind === 'note') open.notes.push({ prefix: message.prefix, content: message.content })
+        if (message.kind === 'note') open.note({ prefix: message.prefix, content: message.content })
         if (message.kind !== 'relation') continue
         open.keep(block, i, relations)
         open.from = i + 1
@@ -153,7 +177,7 @@ export class Transactions implements Disposable {
     this.#spools.delete(xid)
   }
 
-  #inside(): Open {
+  #inside(): OpenTransaction {
     if (this.#open === null) throw malformed('a change outside a transaction')
     return this.#open
   }
@@ -164,49 +188,6 @@ const [BEGIN, COMMIT, STREAM_STOP] = [0x42, 0x43, 0x45]
 /** I, U, D, T, and R, Y, M */
 function isStreamable(kind: number): boolean {
   return isChange(kind) || kind === 0x52 || kind === 0x59 || kind === 0x4d
-}
-
-/** A transaction that is being received. */
-class Open {
-  readonly xid: number
-  /** where its commit record begins; of a streamed one, where it ends */
-  readonly finalLsn: Lsn
-  /** number of the first message in the current block that is in no piece yet */
-  from: number
-  notes: Note[] = []
-  bytes = 0
-  #size = 0
-  #pieces: Piece[] = []
-  #parts = 0
-
-  constructor(xid: number, finalLsn: Lsn, from: number) {
-    this.xid = xid
-    this.finalLsn = finalLsn
-    this.from = from
-  }
-
-  add(bytes: number): void {
-    this.#size += 1
-    this.bytes += bytes
-  }
-
-  /** The messages up to this one make a piece. */
-  keep(block: Block, to: number, relations: Relations): void {
-    if (to > this.from) this.#pieces.push({ block, from: this.from, to, relations })
-  }
-
-  /** What has come since the last part. */
-  take(then: 'more' | 'end', commitLsn: Lsn): RawTransaction {
-    this.#parts += 1
-    const part: Part = this.#parts === 1 ? (then === 'more' ? 'first' : 'whole') : then === 'more' ? 'middle' : 'last'
-    const { xid, notes, bytes } = this
-    const taken = new RawTransaction({ xid, commitLsn, notes, bytes, part, size: this.#size, pieces: this.#pieces })
-    this.notes = []
-    this.bytes = 0
-    this.#size = 0
-    this.#pieces = []
-    return taken
-  }
 }
 
 /** The server repeats itself after every change of any table: one that is the same keeps its identity. */

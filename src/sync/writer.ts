@@ -165,7 +165,7 @@ export class Writer {
 
   #settle(due: Transaction[], plan: Plan, { missing }: Written): void {
     const { skipped } = this.#standing
-    const first = due[0]?.commitLsn ?? ZERO_LSN
+    const first = due[0]?.firstLsn ?? ZERO_LSN
     if (plan.kind === 'converge') this.#standing.settle(plan.convergence.skipped, missing, first)
     if (plan.kind === 'replay') this.#standing.settle(stillOwed(skipped, due, this.#keyColumns), missing, first)
   }
@@ -184,7 +184,7 @@ export class Writer {
 
   #count(due: RawTransaction[], plan: Plan, result: Written): void {
     const { counters, direction } = this.#options
-    counters.transactions += due.filter(({ part }) => part === 'whole' || part === 'last').length
+    counters.transactions += due.reduce((sum, { count }) => sum + count, 0)
     counters.rows += result.rows
     counters.extra += result.extra
     counters.serviceExtra += result.rivals

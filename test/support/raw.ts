@@ -18,7 +18,8 @@ export function rawTransaction(
   )
   const block = blockOf(changes.map(encodeChange))
   return new RawTransaction({
-    ...{ xid: Number(at), commitLsn: asLsn(BigInt(at)), notes, part, size: changes.length },
+    ...{ xid: Number(at), commitLsn: asLsn(BigInt(at)), firstLsn: asLsn(BigInt(at)), count: 1 },
+    ...{ notes, part, size: changes.length },
     bytes: block.bytes.length,
     pieces: changes.length === 0 ? [] : [{ block, from: 0, to: block.count, relations }],
   })

@@ -1,4 +1,3 @@
-import { compact } from '../../sync/compact.ts'
 import type { RawTransaction } from '../../sync/raw-transaction.ts'
 import { applyExactly } from './apply-exactly.ts'
 import type { RowWriter } from './row-writer.ts'
@@ -16,7 +15,7 @@ const FEW_CHANGES = 64
  * server's 23505, when the order of the source matters after all: then nothing of it may stay.
  */
 export async function applyTogether(rows: RowWriter, transactions: readonly RawTransaction[]): Promise<void> {
-  for (const segment of compact(transactions, (relation) => rows.of(relation).keyColumns)) {
+  for (const segment of rows.compactor.compact(transactions)) {
     if (segment.kind === 'change') {
       await applyExactly(rows, segment.change)
       continue

@@ -1,19 +1,28 @@
-import { at8, COLUMN, int32 } from '../../sync/pgoutput/tuple.ts'
+import { at8, COLUMN, copyBytes, int32 } from '../../sync/pgoutput/tuple.ts'
 import type { KeyTable } from '../../sync/key-table.ts'
 
 const SIGNATURE = Buffer.concat([Buffer.from('PGCOPY\n\xff\r\n\0', 'latin1'), Buffer.alloc(8)])
 const CHUNK_BYTES = 128 * 1024
-/** below this a loop is quicker than a call */
-const SHORT = 24
+/** How many chunks are kept for the next rows. */
+const SPARE = 64
 
 /**
  * Builds rows in the binary format of COPY. A column of pgoutput in binary form is the same `int32 length, bytes` behind
  * a byte for its kind, so nothing is decoded. Source: PostgreSQL documentation, COPY, "Binary Format".
  */
 export class CopyRows {
+  readonly #spare: Buffer[]
+  readonly #whole: Buffer[] = []
   readonly #chunks: Buffer[] = []
-  #chunk = Buffer.allocUnsafeSlow(CHUNK_BYTES)
-  #used = SIGNATURE.copy(this.#chunk)
+  #chunk: Buffer
+  #used: number
+
+  /** `spare`: buffers of earlier rows, which are used again. */
+  constructor(spare: Buffer[]) {
+    this.#spare = spare
+    this.#chunk = this.#allocate(0)
+    this.#used = SIGNATURE.copy(this.#chunk)
+  }
 
   /** The columns of a tuple that were sent; all are in binary form. `end` is behind it. */
   tuple(bytes: Buffer, at: number, end: number, unchanged: number): void {
@@ -28,8 +37,7 @@ export class CopyRows {
       const kind = at8(bytes, p++)
       if (kind === COLUMN.binary) {
         const length = 4 + int32(bytes, p)
-        if (length <= SHORT) for (let i = 0; i < length; i++) chunk[out + i] = at8(bytes, p + i)
-        else bytes.copy(chunk, out, p, p + length)
+        copyBytes(chunk, out, bytes, p, p + length)
         out += length
         p += length
       } else if (kind === COLUMN.null) {
@@ -56,10 +64,25 @@ export class CopyRows {
     return this.#chunks
   }
 
+  /** The chunks have been sent, and nobody reads them any more. */
+  release(): void {
+    for (const chunk of this.#whole) {
+      if (chunk.length === CHUNK_BYTES && this.#spare.length < SPARE) this.#spare.push(chunk)
+    }
+    this.#whole.length = 0
+  }
+
+  #allocate(length: number): Buffer {
+    const spare = length <= CHUNK_BYTES ? this.#spare.pop() : undefined
+    const chunk = spare ?? Buffer.allocUnsafeSlow(Math.max(CHUNK_BYTES, length))
+    this.#whole.push(chunk)
+    return chunk
+  }
+
   #reserve(length: number): void {
     if (this.#used + length <= this.#chunk.length) return
     if (this.#used > 0) this.#chunks.push(this.#chunk.subarray(0, this.#used))
-    this.#chunk = Buffer.allocUnsafeSlow(Math.max(CHUNK_BYTES, length))
+    this.#chunk = this.#allocate(length)
     this.#used = 0
   }
 }

@@ -2,23 +2,32 @@ import type { KeyTable } from '../../sync/key-table.ts'
 
 /** Keys of one batch that can be told apart in what is left of a double. */
 const NUMBERS = 2 ** 20
+const SCALE = 2 ** 32
 
 /**
  * Puts the keys of a batch in the order of their first column, roughly: neighbours in the index are then written one
  * after the other, which saves the target a quarter of the work. Only an order; nothing depends on it.
  */
-export function inKeyOrder(keys: KeyTable, numbers: readonly number[]): readonly number[] {
-  if (numbers.length > NUMBERS) return numbers
-  const values = numbers.map((number) => valueOf(keys, number))
-  const least = values.reduce((a, b) => Math.min(a, b), Number.POSITIVE_INFINITY)
-  const span = values.reduce((a, b) => Math.max(a, b), Number.NEGATIVE_INFINITY) - least || 1
+export function inKeyOrder(keys: KeyTable, numbers: Int32Array): Int32Array {
+  const { length } = numbers
+  if (length > NUMBERS || length < 2) return numbers
+  const values = new Float64Array(length)
+  let least = Number.POSITIVE_INFINITY
+  let most = Number.NEGATIVE_INFINITY
+  for (let i = 0; i < length; i++) {
+    const value = valueOf(keys, numbers[i] as number)
+    values[i] = value
+    if (value < least) least = value
+    if (value > most) most = value
+  }
   // a typed array is sorted by number at once, so the place in the batch travels in the low digits
-  const order = Float64Array.from(values, (value, i) => Math.floor(((value - least) / span) * SCALE) * NUMBERS + i)
-  order.sort()
-  return Array.from(order, (value) => numbers[value % NUMBERS] as number)
+  const factor = (SCALE - 1) / (most - least || 1)
+  for (let i = 0; i < length; i++) values[i] = Math.floor(((values[i] as number) - least) * factor) * NUMBERS + i
+  values.sort()
+  const ordered = new Int32Array(length)
+  for (let i = 0; i < length; i++) ordered[i] = numbers[(values[i] as number) % NUMBERS] as number
+  return ordered
 }
-
-const SCALE = 2 ** 32
 
 /** A number that grows with the first column of a key: an integer as it is, else the first bytes. */
 function valueOf({ bytes, starts }: KeyTable, number: number): number {

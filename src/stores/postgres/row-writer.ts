@@ -6,6 +6,8 @@ import type { Change, Relation } from '../../model/change.ts'
 import type { TableInfo } from './catalogue.ts'
 import { quoteTable } from './identifier.ts'
 import { Stash } from './stash.ts'
+import { Compactor } from '../../sync/compact.ts'
+import { CopyRows } from './copy-rows.ts'
 import { type RowStatement, RowStatements, type Stage } from './row-statements.ts'
 
 export interface RowWriterOptions {
@@ -19,6 +21,8 @@ export interface RowWriterOptions {
 export class RowWriter {
   readonly client: pg.Client
   readonly stash = new Stash(this)
+  readonly compactor = new Compactor((relation) => this.of(relation).keyColumns)
+  readonly #spare: Buffer[] = []
   readonly #options: RowWriterOptions
   readonly #statements = new Map<Relation, RowStatements>()
   readonly #created = new Set<Stage>()
@@ -53,13 +57,18 @@ export class RowWriter {
     return rowCount ?? 0
   }
 
-  /** How many rows the rows in these chunks of a binary COPY have changed. */
-  async runStage(stage: Stage, chunks: readonly Buffer[]): Promise<number> {
+  /** For rows in the binary format of COPY. */
+  newRows(): CopyRows {
+    return new CopyRows(this.#spare)
+  }
+
+  /** How many rows of the table these rows have changed. */
+  async runStage(stage: Stage, copied: CopyRows): Promise<number> {
     if (!this.#created.has(stage)) await this.client.query(stage.create)
     this.#created.add(stage)
     if (this.#filled.has(stage)) await this.client.query(stage.empty)
     this.#filled.add(stage)
-    await this.copy(stage.copy, chunks)
+    await this.copy(stage.copy, copied)
     const { rowCount } = await this.client.query({ name: stage.name, text: stage.apply })
     return rowCount ?? 0
   }
@@ -75,11 +84,12 @@ export class RowWriter {
     this.#created.clear()
   }
 
-  async copy(statement: string, chunks: readonly Buffer[]): Promise<void> {
+  async copy(statement: string, copied: CopyRows): Promise<void> {
     const into = this.client.query(copyFrom(statement))
-    for (const chunk of chunks) into.write(chunk)
+    for (const chunk of copied.end()) into.write(chunk)
     into.end()
     await finished(into)
+    copied.release()
   }
 
   async truncate({ relations, restartIdentity }: Extract<Change, { op: 'truncate' }>): Promise<void> {

@@ -23,6 +23,8 @@ export interface WalStreamOptions extends DatabaseOptions {
 /** Bytes that may wait unread before the socket is paused, and the level at which it goes on. */
 const HIGH_WATER = 8 * 1024 * 1024
 const LOW_WATER = 4 * 1024 * 1024
+/** A stream that brings something more often than that is busy, and rests for so long between two reads; milliseconds. */
+const REST_MS = 2
 
 /**
  * Follows a slot. pg-logical-replication opens and closes the connection; frames and acknowledgements are ours,
@@ -79,7 +81,10 @@ class FramePlugin extends PgoutputPlugin {
   #reader: FrameReader | null = null
   /** bytes that have come and were not pulled yet */
   #bytes = 0
-  #paused = false
+  /** not read from: too much waits, or it is left alone for a moment */
+  #full = false
+  #resting = false
+  #lastChunk = 0
   #ended: { error: Error | null } | null = null
   #wake: (() => void) | null = null
   #flushed: Lsn = ZERO_LSN
@@ -191,18 +196,29 @@ class FramePlugin extends PgoutputPlugin {
       this.end(asMigrateError(error))
     }
     this.#bytes += chunk.length
-    if (this.#bytes > HIGH_WATER && !this.#paused && this.#ended === null) {
-      this.#paused = true
-      stream.pause()
-    }
+    const now = performance.now()
+    if (now - this.#lastChunk < REST_MS && !this.#resting) this.#rest(stream)
+    this.#lastChunk = now
+    this.#full = this.#bytes > HIGH_WATER && this.#ended === null
+    if (this.#full) stream.pause()
     this.#wake?.()
+  }
+
+  /** The server sends each message by itself: on a busy stream, reading less often reads more at a time. */
+  #rest(stream: Duplex): void {
+    this.#resting = true
+    stream.pause()
+    setTimeout(() => {
+      this.#resting = false
+      if (!this.#full) stream.resume()
+    }, REST_MS)
   }
 
   #release(bytes: number): void {
     this.#bytes -= bytes
-    if (this.#paused && this.#bytes < LOW_WATER) {
-      this.#paused = false
-      this.#connection?.stream.resume()
+    if (this.#full && this.#bytes < LOW_WATER) {
+      this.#full = false
+      if (!this.#resting) this.#connection?.stream.resume()
     }
   }
 }

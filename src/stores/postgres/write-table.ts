@@ -1,7 +1,7 @@
 import type { Row } from '../../model/change.ts'
 import { decodeTuple } from '../../sync/pgoutput/decode.ts'
 import { NET, type Net, type TableChanges } from '../../sync/table-changes.ts'
-import { CopyRows } from './copy-rows.ts'
+import type { CopyRows } from './copy-rows.ts'
 import { inKeyOrder } from './row-order.ts'
 import type { RowWriter } from './row-writer.ts'
 
@@ -14,47 +14,47 @@ const FEW = 6
  */
 export async function writeTable(rows: RowWriter, table: TableChanges): Promise<boolean> {
   const { keys } = table
-  const gone = numbersOf(table, [NET.delete, NET.replace])
-  const changed = numbersOf(table, [NET.update])
-  const made = numbersOf(table, [NET.insert, NET.replace])
+  const gone = numbersOf(table, NET.delete, NET.replace)
+  const changed = numbersOf(table, NET.update, NET.update)
+  const made = numbersOf(table, NET.insert, NET.replace)
   if (gone.length + changed.length + made.length <= FEW) return await writeFew(rows, table, { gone, changed, made })
   if (!(await removeRows(rows, table, inKeyOrder(keys, gone)))) return false
   for (const [shape] of table.shapes.entries()) {
-    const some = changed.filter((number) => table.shape(number) === shape)
+    const some = table.shapes.length === 1 ? changed : changed.filter((number) => table.shape(number) === shape)
     if (!(await updateRows(rows, table, shape, inKeyOrder(keys, some)))) return false
   }
-  if (made.length > 0) await rows.copy(rows.of(table.relation).copy, tuples(table, made, 0))
+  if (made.length > 0) await rows.copy(rows.of(table.relation).copy, tuples(rows, table, made, 0))
   return true
 }
 
-async function removeRows(rows: RowWriter, table: TableChanges, numbers: readonly number[]): Promise<boolean> {
+async function removeRows(rows: RowWriter, table: TableChanges, numbers: Int32Array): Promise<boolean> {
   if (numbers.length === 0) return true
-  const copy = new CopyRows()
+  const copy = rows.newRows()
   for (const number of numbers) copy.key(table.keys, number, table.keyColumns.length)
   const stage = rows.of(table.relation).stage('delete', [])
-  return (await rows.runStage(stage, copy.end())) === numbers.length
+  return (await rows.runStage(stage, copy)) === numbers.length
 }
 
-async function updateRows(rows: RowWriter, table: TableChanges, shape: number, numbers: readonly number[]) {
+async function updateRows(rows: RowWriter, table: TableChanges, shape: number, numbers: Int32Array) {
   if (numbers.length === 0) return true
   const unchanged = table.shapes[shape] ?? []
   const stage = rows.of(table.relation).stage('update', unchanged)
-  return (await rows.runStage(stage, tuples(table, numbers, unchanged.length))) === numbers.length
+  return (await rows.runStage(stage, tuples(rows, table, numbers, unchanged.length))) === numbers.length
 }
 
-function tuples(table: TableChanges, numbers: readonly number[], unchanged: number): readonly Buffer[] {
-  const copy = new CopyRows()
-  for (const number of numbers) {
-    const { bytes, at, end } = table.tuple(number)
-    copy.tuple(bytes, at, end, unchanged)
+function tuples(rows: RowWriter, table: TableChanges, numbers: Int32Array, unchanged: number): CopyRows {
+  const copy = rows.newRows()
+  for (let i = 0; i < numbers.length; i++) {
+    const number = numbers[i] as number
+    copy.tuple(table.bytes(number), table.at(number), table.end(number), unchanged)
   }
-  return copy.end()
+  return copy
 }
 
 async function writeFew(
   rows: RowWriter,
   table: TableChanges,
-  { gone, changed, made }: Readonly<Record<'gone' | 'changed' | 'made', readonly number[]>>,
+  { gone, changed, made }: Readonly<Record<'gone' | 'changed' | 'made', Int32Array>>,
 ): Promise<boolean> {
   const statements = rows.of(table.relation)
   for (const number of gone) if ((await rows.run(statements.delete(keyOf(table, number)))) !== 1) return false
@@ -67,10 +67,16 @@ async function writeFew(
   return true
 }
 
-function numbersOf(table: TableChanges, nets: readonly Net[]): readonly number[] {
-  const numbers: number[] = []
-  for (let number = 0; number < table.keys.count; number++) if (nets.includes(table.net(number))) numbers.push(number)
-  return numbers
+/** The keys with one of two net changes. */
+function numbersOf(table: TableChanges, one: Net, other: Net): Int32Array {
+  const { count } = table.keys
+  const numbers = new Int32Array(count)
+  let found = 0
+  for (let number = 0; number < count; number++) {
+    const net = table.net(number)
+    if (net === one || net === other) numbers[found++] = number
+  }
+  return numbers.subarray(0, found)
 }
 
 function rowOf(table: TableChanges, number: number): Row {

@@ -4,7 +4,7 @@ import { MigrateError } from '../../errors.ts'
 import { TextValue, UNCHANGED } from '../../model/change.ts'
 import { keyColumnsOf } from '../../../test/support/changes.ts'
 import { MessageTaker } from '../../../test/support/raw.ts'
-import { compact } from '../compact.ts'
+import { Compactor } from '../compact.ts'
 import type { RawTransaction } from '../raw-transaction.ts'
 import { decode } from './decode.ts'
 
@@ -174,7 +174,7 @@ test('mutated streams give transactions or STREAM_MALFORMED', () => {
 /** Reads a transaction in both ways. */
 function compactAndDecode(transaction: RawTransaction | null): void {
   if (transaction === null) return
-  compact([transaction], keyColumnsOf)
+  new Compactor(keyColumnsOf).compact([transaction])
   expect(transaction.changes.length).toBe(transaction.size)
 }
 

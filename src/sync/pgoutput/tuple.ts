@@ -105,6 +105,14 @@ export function int32(bytes: Uint8Array, at: number): number {
   return (at8(bytes, at) << 24) | (at8(bytes, at + 1) << 16) | (at8(bytes, at + 2) << 8) | at8(bytes, at + 3)
 }
 
+/** Copies `bytes` from `from` to `to`. Few of them by a loop: Buffer.copy makes an object for each call. */
+export function copyBytes(into: Buffer, at: number, bytes: Buffer, from: number, to: number): void {
+  if (to - from > MANY) bytes.copy(into, at, from, to)
+  else for (let i = from, out = at; i < to; i++, out++) into[out] = at8(bytes, i)
+}
+
+const MANY = 160
+
 /** A byte that is known to be there. */
 export function at8(bytes: Uint8Array, at: number): number {
   return bytes[at] as number
