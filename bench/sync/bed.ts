@@ -29,8 +29,8 @@ export interface Bed extends AsyncDisposable {
   onTarget<T extends pg.QueryResultRow>(database: Side, sql: string): Promise<T[]>
   /** starts the built command line */
   migrate(args: readonly string[], node?: readonly string[]): Promise<RunningProcess>
-  /** starts a program of PostgreSQL against the source's database */
-  program(name: string, args: readonly string[], cpu?: number): Promise<RunningProcess>
+  /** starts a program of PostgreSQL against the source's database; `hasty` = its commits do not wait for the disk */
+  program(name: string, args: readonly string[], how?: { cpu?: number; hasty?: boolean }): Promise<RunningProcess>
   /** Waits for the end; rejects unless it ended well. */
   ran(started: Promise<RunningProcess>): Promise<RunningProcess>
 }
@@ -59,42 +59,59 @@ export async function openBed(
     await rm(folder, { recursive: true, force: true })
     await watching.release()
   })
-  const server = (name: string, more: { cpu?: number }): Promise<PostgresServer> =>
+  const start = (name: string, more: { cpu?: number } = {}): Promise<PostgresServer> =>
     startPostgres({ name: `bench-${name}`, version: '15', settings: { ...SETTINGS, ...settings }, ...more })
-  const source = stack.use(await server('source', cpu === undefined ? {} : { cpu }))
-  const target = stack.use(await server('target', {}))
+  const source = stack.use(await start('source', cpu === undefined ? {} : { cpu }))
+  const target = stack.use(await start('target'))
   const monolith = await createDatabase(source, recipe('bench', workload))
   const ours = await createDatabase(target, recipe('ours', { ...workload, fill: '' }))
   await createDatabase(target, recipe('native', workload))
   await writeFile(join(folder, 'migrate.yaml'), config(workload.tables))
-  const [sql, admin] = [await open(source.url('bench')), await open(target.url('postgres'))]
-  stack.defer(async () => void (await Promise.all([sql.end(), admin.end()])))
+  const sql = await open(source.url('bench'))
+  stack.defer(() => sql.end())
+  const admin = await open(target.url('postgres'))
+  stack.defer(() => admin.end())
   // what is loaded is measured, not how: nobody waits for the source's disk
   await sql.query('set synchronous_commit = off')
-  const env = { PATH: process.env.PATH, MONOLITH_DATABASE_URL: monolith.apply, SERVICE_DATABASE_URL: ours.apply }
-  const bin = join(await postgresBinaries('15'), 'bin')
+  const urls = { MONOLITH_DATABASE_URL: monolith.apply, SERVICE_DATABASE_URL: ours.apply }
+  const programs = startersOf({ folder, source, bin: join(await postgresBinaries('15'), 'bin'), urls })
   const opened = stack.move()
   return {
-    ...{ workload, folder, source, target, sql, admin, ran },
-    async onTarget<T extends pg.QueryResultRow>(database: Side, text: string): Promise<T[]> {
-      const client = await open(target.url(database))
-      try {
-        return (await client.query<T>(text)).rows
-      } finally {
-        await client.end()
-      }
-    },
+    ...{ workload, folder, source, target, sql, admin, ran, ...programs },
+    onTarget: (database, text) => once(target.url(database), text),
+    [Symbol.asyncDispose]: () => opened.disposeAsync(),
+  }
+}
+
+interface Programs {
+  readonly folder: string
+  readonly source: PostgresServer
+  readonly bin: string
+  readonly urls: NodeJS.ProcessEnv
+}
+
+function startersOf({ folder, source, bin, urls }: Programs): Pick<Bed, 'migrate' | 'program'> {
+  return {
     migrate: (args, node = []) =>
       startProcess({
-        ...{ name: 'migrate', command: process.execPath, args: [...node, CLI, ...args] },
-        ...{ cwd: folder, env, log: join(folder, 'migrate.log') },
+        ...{ name: 'migrate', command: process.execPath, args: [...node, CLI, ...args], cwd: folder },
+        ...{ env: { PATH: process.env.PATH, ...urls }, log: join(folder, 'migrate.log') },
       }),
-    program: (name, args, on) =>
+    program: (name, args, { cpu, hasty = false } = {}) =>
       startProcess({
-        ...{ name, command: join(bin, name), args, env: clientEnv(source), log: join(folder, `${name}.log`) },
-        ...(on !== undefined && { cpu: on }),
+        ...{ name, command: join(bin, name), args, log: join(folder, `${name}.log`) },
+        env: { ...clientEnv(source), ...(hasty && { PGOPTIONS: '-c synchronous_commit=off' }) },
+        ...(cpu !== undefined && { cpu }),
       }),
-    [Symbol.asyncDispose]: () => opened.disposeAsync(),
+  }
+}
+
+async function once<T extends pg.QueryResultRow>(url: string, text: string): Promise<T[]> {
+  const client = await open(url)
+  try {
+    return (await client.query<T>(text)).rows
+  } finally {
+    await client.end()
   }
 }
 
@@ -125,7 +142,7 @@ function clientEnv({ port, superuser }: PostgresServer): NodeJS.ProcessEnv {
   return { PGHOST: '127.0.0.1', PGPORT: String(port), PGDATABASE: 'bench', PGUSER: user, PGPASSWORD: password }
 }
 
-async function open(connectionString: string): Promise<pg.Client> {
+export async function open(connectionString: string): Promise<pg.Client> {
   const client = new pg.Client({ connectionString, application_name: 'bench' })
   await client.connect()
   return client

@@ -1,5 +1,6 @@
 import pg from 'pg'
-import { type Bed, OURS, SERVICE, type Side, SIDES } from './bed.ts'
+import { type Bed, open, OURS, SERVICE, type Side, SIDES } from './bed.ts'
+import { LAST, POLL_MS, shown } from './marks.ts'
 
 /** Somebody who reads the log that was written, from its begin, as often as wanted. */
 export interface Contender {
@@ -28,9 +29,6 @@ interface RaceOptions {
 }
 
 const SENDER = 'walsender'
-/** Of the mark that `finish` writes behind the load. */
-const LAST = 1
-const POLL_MS = 10
 
 /** Our copy and all slots, before the load is written; a copy of each, so that a run can be repeated. */
 export async function prepare(bed: Bed): Promise<void> {
@@ -43,17 +41,6 @@ export async function prepare(bed: Bed): Promise<void> {
     await bed.onTarget(side, 'analyze')
     await bed.admin.query(`create database saved_${side} template ${side}`)
   }
-}
-
-/** Writes the load and, behind it, the mark. Resolves with the end of the log. */
-export async function load(bed: Bed): Promise<string> {
-  await bed.workload.write(bed)
-  await bed.sql.query(`insert into marks values (${LAST})`)
-  const { rows } = await bed.sql.query<{ end: string }>(`select pg_current_wal_insert_lsn()::text as end`)
-  // The end of a page is not reached before something is written behind it.
-  await bed.sql.query(`select pg_logical_emit_message(false, 'bench', ''), pg_switch_wal()`)
-  await bed.sql.query('checkpoint')
-  return rows[0]?.end ?? ''
 }
 
 export function contenders(bed: Bed, end: string, options: RaceOptions): Contender[] {
@@ -96,12 +83,11 @@ function native(bed: Bed): Contender {
       await bed.onTarget('native', subscription(bed))
     },
     async run() {
-      const client = new pg.Client({ connectionString: bed.target.url('native'), application_name: 'bench' })
-      await client.connect()
+      const client = await open(bed.target.url('native'))
       try {
         const started = performance.now()
         await client.query('alter subscription native enable')
-        while ((await client.query(`select 1 from marks where id = ${LAST}`)).rowCount === 0) await wait()
+        await shown(client, LAST)
         const run = { seconds: (performance.now() - started) / 1_000 }
         // its WAL sender would go on beside the others
         await client.query('alter subscription native disable')

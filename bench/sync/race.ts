@@ -1,7 +1,8 @@
 import { writeSync } from 'node:fs'
 import type { Row } from '../report.ts'
 import { type Bed, openBed, type Side } from './bed.ts'
-import { type Contender, contenders, load, prepare, type Run } from './contenders.ts'
+import { type Contender, contenders, prepare, type Run } from './contenders.ts'
+import { finish } from './marks.ts'
 import { startMeter } from './meter.ts'
 import type { Workload } from './workloads.ts'
 
@@ -22,7 +23,8 @@ export async function race(workload: Workload, options: RaceOptions): Promise<Ro
   await using bed = await openBed(workload)
   await prepare(bed)
   const started = performance.now()
-  const end = await load(bed)
+  await workload.write(bed)
+  const end = await finish(bed)
   say(`${workload.name}: ${workload.changes} row changes written in ${seconds((performance.now() - started) / 1_000)}`)
   const wanted = await contents(bed, null)
   let pid: number | undefined
@@ -70,12 +72,17 @@ export async function compare(bed: Bed, side: Side, wanted?: string): Promise<vo
 function rowsOf(workload: Workload, best: ReadonlyMap<string, number>, goals: RaceOptions['goals']): Row[] {
   const ours = best.get('ours')
   if (ours === undefined) return []
+  const work = `${workload.name} ${workload.changes} changes`
   const peers = [...best].filter(([name]) => name !== 'ours')
+  if (peers.length === 0) {
+    const none = { peer: null, peerValue: null, ratio: null, goal: null }
+    return [{ work, unit: 's', ...none, ours: round(ours), pass: true }]
+  }
   return peers.map(([peer, value]) => {
     const share = goals[peer]
     const goal = share === undefined ? null : round(share * value)
     return {
-      work: `${workload.name} ${workload.changes} changes${share === undefined ? '' : `, ${share} × peer`}`,
+      work: `${work}${share === undefined ? '' : `, ${share} × peer`}`,
       ...{ unit: 's', peer, peerValue: round(value), ours: round(ours), ratio: round(ours / value), goal },
       pass: goal === null || ours <= goal,
     }

@@ -1,6 +1,7 @@
+import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import pg from 'pg'
-import type { Bed } from './bed.ts'
+import type { RunningProcess } from '../../fixtures/servers/process.ts'
+import { type Bed, open } from './bed.ts'
 
 export interface Workload {
   readonly name: string
@@ -52,27 +53,29 @@ export function hotKeys(scale: number): Workload {
     changes: each * CLIENTS * 4,
     async write(bed) {
       const flags = ['-n', '-b', 'tpcb-like', '-M', 'prepared', '-c', String(CLIENTS), '-t', String(each)]
-      await bed.ran(bed.program('pgbench', flags))
+      await bed.ran(bed.program('pgbench', flags, { hasty: true }))
     },
   }
 }
 
-/** A script for pgbench with the small transactions of `mixed`. */
-export function smallScript(folder: string): { file: string; text: string } {
-  const text = `\\set aid random(1, ${ACCOUNTS})
+/** pgbench with the small transactions of `mixed`, at a steady rate: begun on time, whatever the ones before take. */
+export async function steadyLoad(bed: Bed, perSecond: number, seconds: number): Promise<RunningProcess> {
+  const file = join(bed.folder, 'small.sql')
+  const script = `\\set aid random(1, ${ACCOUNTS})
 begin;
 update accounts set abalance = abalance + 1 where aid = :aid;
 insert into history (aid, delta) values (:aid, 1);
 end;
 `
-  return { file: join(folder, 'small.sql'), text }
+  await writeFile(file, script)
+  const flags = ['-n', '-f', file, '-M', 'prepared', '-c', '8', '-R', String(perSecond), '-T', String(seconds)]
+  return bed.program('pgbench', flags, { cpu: 0 })
 }
 
 /** Transactions of several sessions interleave in the log, as those of an application do. */
 async function inParallel(bed: Bed, sql: string): Promise<void> {
   const run = async (): Promise<void> => {
-    const client = new pg.Client({ connectionString: bed.source.url('bench'), application_name: 'bench' })
-    await client.connect()
+    const client = await open(bed.source.url('bench'))
     try {
       await client.query('set synchronous_commit = off')
       await client.query(sql)
