@@ -45,6 +45,8 @@ const SETTINGS: Settings = {
   checkpoint_timeout: '1h',
   autovacuum: 'off',
   max_slot_wal_keep_size: '24GB',
+  // A subscription that is enabled again would wait for 5 s since its last start.
+  wal_retrieve_retry_interval: '50ms',
 }
 
 /** Disposing stops the servers and removes the folders; so does the end of this process, ^C included. */

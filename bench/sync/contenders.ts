@@ -28,6 +28,8 @@ interface RaceOptions {
   onStart(pid: number): void
 }
 
+type Streaming = 'on' | 'off'
+
 const SENDER = 'walsender'
 
 /** Our copy and all slots, before the load is written; a copy of each, so that a run can be repeated. */
@@ -44,7 +46,7 @@ export async function prepare(bed: Bed): Promise<void> {
 }
 
 export function contenders(bed: Bed, end: string, options: RaceOptions): Contender[] {
-  return [walSender(bed, end, options), native(bed), ours(bed, options)]
+  return [walSender(bed, end, options), native(bed, 'on'), native(bed, 'off'), ours(bed, options)]
 }
 
 /** From the start of the program to its end: it ends when all is durable. */
@@ -69,18 +71,19 @@ function ours(bed: Bed, { node, onStart }: RaceOptions): Contender {
 }
 
 /**
- * PostgreSQL's own, in binary and with big transactions streamed, until the last row shows: it is durable a little
- * later, since a subscription does not wait for the disk (synchronous_commit = off by default).
+ * PostgreSQL's own, in binary, until the last row shows: it is durable a little later, since a subscription does not wait
+ * for the disk (synchronous_commit = off by default). Big transactions are streamed into files of the target as they
+ * grow, or else spilled by the source until they commit: which is faster depends on the load, so both run.
  */
-function native(bed: Bed): Contender {
+function native(bed: Bed, streaming: Streaming): Contender {
   return {
-    name: 'native',
+    name: streaming === 'on' ? 'native' : 'native-unstreamed',
     side: 'native',
     async reset() {
       await dropSubscription(bed)
       await freshDatabase(bed, 'native')
       await freshSlot(bed.sql, 'native')
-      await bed.onTarget('native', subscription(bed))
+      await bed.onTarget('native', subscription(bed, streaming))
     },
     async run() {
       const client = await open(bed.target.url('native'))
@@ -91,6 +94,7 @@ function native(bed: Bed): Contender {
         const run = { seconds: (performance.now() - started) / 1_000 }
         // its WAL sender would go on beside the others
         await client.query('alter subscription native disable')
+        await released(bed.sql, 'native')
         return run
       } finally {
         await client.end()
@@ -120,9 +124,10 @@ function walSender(bed: Bed, end: string, { onStart }: RaceOptions): Contender {
 }
 
 /** Of the slot `native`, which is there; it does not start yet. */
-export function subscription(bed: Bed): string {
+export function subscription(bed: Bed, streaming: Streaming): string {
   return `create subscription native connection ${pg.escapeLiteral(bed.source.url('bench'))} publication ${OURS}
-    with (slot_name = 'native', create_slot = false, copy_data = false, enabled = false, binary = true, streaming = on)`
+    with (slot_name = 'native', create_slot = false, copy_data = false, enabled = false, binary = true,
+      streaming = ${streaming})`
 }
 
 async function dropSubscription(bed: Bed): Promise<void> {
@@ -143,10 +148,14 @@ async function freshDatabase(bed: Bed, side: Side): Promise<void> {
 }
 
 async function freshSlot(sql: pg.Client, slot: string): Promise<void> {
-  const active = `select 1 from pg_replication_slots where slot_name = $1 and active`
-  while ((await sql.query(active, [slot])).rowCount !== 0) await wait()
+  await released(sql, slot)
   await sql.query('select pg_drop_replication_slot($1)', [slot])
   await copySlot(sql, `saved_${slot}`, slot)
+}
+
+async function released(sql: pg.Client, slot: string): Promise<void> {
+  const active = `select 1 from pg_replication_slots where slot_name = $1 and active`
+  while ((await sql.query(active, [slot])).rowCount !== 0) await wait()
 }
 
 async function copySlot(sql: pg.Client, from: string, to: string): Promise<void> {

@@ -28,7 +28,7 @@ const MORE_MS = 20
 export async function lag(options: LagOptions): Promise<Row[]> {
   await using bed = await openBed(mixed(0), { cpu: 0 })
   await prepare(bed)
-  await bed.onTarget('native', subscription(bed))
+  await bed.onTarget('native', subscription(bed, 'on'))
   const found: Record<Side, number[]> = { native: [], ours: [] }
   let beat = 1
   for (let round = 1; round <= options.rounds; round++) {
