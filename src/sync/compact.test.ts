@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { insert, int4, relationOf, remove, text, truncate, update } from '../../test/support/changes.ts'
+import { insert, int4, relationOf, remove, show, text, truncate, update } from '../../test/support/changes.ts'
 import { rawTransaction } from '../../test/support/raw.ts'
 import { type Change, type Relation, type Row, TextValue, UNCHANGED, type Value } from '../model/change.ts'
 import { Compactor, type Segment } from './compact.ts'
@@ -40,7 +40,7 @@ function rowOf(table: TableChanges, number: number): Row {
 function showRow(values: Row): string {
   return values
     .slice(1)
-    .map((value) => (value === UNCHANGED ? '=' : String(value)))
+    .map((value) => (value === UNCHANGED ? '=' : show(value)))
     .join(',')
 }
 
@@ -141,7 +141,11 @@ function changesOf(steps: readonly Step[], model: Model): Change[] {
     }
     if ((what === 'insert') !== (found === undefined)) return []
     const bio = keep && found !== undefined ? found[1] : name.repeat(3)
-    const values: Row = [int4(what === 'move' ? to : id), text(name), keep && found !== undefined ? UNCHANGED : text(bio)]
+    const values: Row = [
+      int4(what === 'move' ? to : id),
+      text(name),
+      keep && found !== undefined ? UNCHANGED : text(bio),
+    ]
     if (what === 'insert') return model.set(id, [name, bio]) && [insert(users, values)]
     if (what === 'update') return model.set(id, [name, bio]) && [update(users, values)]
     if (what === 'move' && model.has(to)) return []
@@ -178,7 +182,7 @@ function applyTable(model: Model, table: TableChanges): void {
 
 function valuesOf([, name, bio]: Row, before: readonly [string, string] | null): readonly [string, string] {
   if (bio === UNCHANGED && before === null) throw new Error('an insert without a value')
-  return [String(name), bio === UNCHANGED ? (before?.[1] ?? '') : String(bio)]
+  return [show(name), bio === UNCHANGED ? (before?.[1] ?? '') : show(bio)]
 }
 
 function applyChange(model: Model, change: Change): void {
@@ -196,7 +200,7 @@ test('any history of a table, in batches of any size, ends with the rows of the 
       fc.array(fc.array(step, { minLength: 1, maxLength: 120 }), { minLength: 1, maxLength: 8 }),
       (batches) => {
         const [source, target]: [Model, Model] = [new Map(), new Map()]
-      const compactor = new Compactor(keys)
+        const compactor = new Compactor(keys)
         for (const [at, steps] of batches.entries()) {
           apply(target, compactor.compact([rawTransaction(at, changesOf(steps, source))]))
           expect(target).toEqual(source)

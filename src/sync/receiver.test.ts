@@ -80,7 +80,14 @@ async function receive(stream: WalStream, times: number): Promise<Receiver> {
   const news = (): void => {
     if (++told === times) resolve()
   }
-  const receiver = new Receiver({ service: 'users', stream, from: ZERO_LSN, openSpool: memoryFile, apart: () => true, news })
+  const receiver = new Receiver({
+    service: 'users',
+    stream,
+    from: ZERO_LSN,
+    openSpool: memoryFile,
+    apart: () => true,
+    news,
+  })
   receiver.start()
   await promise
   return receiver

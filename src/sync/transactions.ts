@@ -11,7 +11,7 @@ import { RunOfTransactions } from './run-of-transactions.ts'
 import { Spool } from './spool.ts'
 
 /** A transaction that has more bytes is handed on in parts, so that memory is bounded whatever its size. */
-export const PART_BYTES = 4 * 1024 * 1024
+const PART_BYTES = 4 * 1024 * 1024
 
 /**
  * Puts messages together to transactions, in commit order; big ones come in parts. What the source streams before the
@@ -125,6 +125,12 @@ export class Transactions implements Disposable {
         return
       case 'two-phase':
         throw malformed(`a two-phase ${message.step}: the slot was made with two_phase`)
+      case 'begin':
+      case 'commit':
+      case 'insert':
+      case 'update':
+      case 'delete':
+      case 'truncate':
       case 'other':
     }
   }

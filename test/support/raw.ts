@@ -26,7 +26,7 @@ export function rawTransaction(
 }
 
 /** As pgoutput sends it. */
-export function encodeChange(change: Change): Buffer {
+function encodeChange(change: Change): Buffer {
   if (change.op === 'truncate') {
     const flags = (change.cascade ? 1 : 0) | (change.restartIdentity ? 2 : 0)
     const ids = change.relations.map(({ id }) => int32(id))

@@ -5,7 +5,7 @@ import { sqlstate } from './translate.ts'
 import { writeTable } from './write-table.ts'
 
 /** Thrown inside a transaction of the target whose rows must not stay; the whole is done again with more care. */
-export class OutOfOrder extends Error {}
+class OutOfOrder extends Error {}
 
 /** So few changes are not taken together any more when they have not fitted. */
 const FEW_CHANGES = 64

@@ -1,7 +1,7 @@
 import type pg from 'pg'
 import { MigrateError } from '../../errors.ts'
-import { NOTE, type Relation } from '../../model/change.ts'
-import { formatLsn, type Lsn } from '../../model/lsn.ts'
+import type { Relation } from '../../model/change.ts'
+import type { Lsn } from '../../model/lsn.ts'
 import type { Direction } from '../../model/progress.ts'
 import type { Database } from '../../model/sql.ts'
 import type {
@@ -21,6 +21,7 @@ import { applicationName, CHECKPOINT_CHANNEL, readCheckpoint } from './checkpoin
 import { converge } from './converge.ts'
 import { connect } from './database.ts'
 import { keyAsJson } from './key-json.ts'
+import { authorityAllows, discardFrom, moveCheckpoint } from './move-checkpoint.ts'
 import { noteKeys } from './noted-keys.ts'
 import { replay } from './replay.ts'
 import { RowWriter } from './row-writer.ts'
@@ -121,15 +122,16 @@ class PostgresSink implements Sink {
 
   async #writeOnce(batch: SinkBatch, care: boolean): Promise<SinkResult> {
     const { work, part } = batch
-    if (work.kind === 'none' && batch.touched.length === 0 && this.#open === null)
-      return this.#move(batch, batch.to, false)
+    if (work.kind === 'none' && batch.touched.length === 0 && this.#open === null) {
+      return (await this.#move(batch, batch.to, false)) ? NOTHING : { kind: 'changed' }
+    }
     const ends = part === 'whole' || part === 'last'
     if (this.#open === null) {
       const refusal = await this.#begin(batch, ends)
       if (refusal !== null) return refusal
     } else if (ends) {
-      const moved = await this.#move(batch, batch.to, false)
-      if (moved.kind !== 'written') throw new MigrateError('INTERNAL', { reason: 'a locked checkpoint has moved' })
+      if (!(await this.#move(batch, batch.to, false)))
+        throw new MigrateError('INTERNAL', { reason: 'a locked checkpoint has moved' })
     }
     await this.#failpoint('after-checkpoint')
     // only where second legs write: in the monolith's database nobody's session is ever ended
@@ -155,75 +157,28 @@ class PostgresSink implements Sink {
     this.#rows.begin()
     await this.#client.query(`begin; set constraints all deferred${later}`)
     const moved = await this.#move(batch, ends ? batch.to : from.commitLsn, work.kind !== 'none')
-    const allowed = moved.kind !== 'written' || work.kind === 'none' ? 'yes' : await this.#authority(from)
-    if (moved.kind === 'written' && allowed === 'yes') {
+    const allowed = moved && work.kind !== 'none' ? await this.#authority(from) : 'yes'
+    if (moved && allowed === 'yes') {
       if (!ends) this.#open = new Map()
       return null
     }
     await this.#client.query('rollback')
-    if (moved.kind !== 'written') return moved
-    if (allowed === 'wait') return { kind: 'forbidden' }
-    await this.#discard(from)
+    if (moved && allowed === 'wait') return { kind: 'forbidden' }
+    if (moved) await discardFrom(this.#client, this.#options.pipeline, from)
     return { kind: 'changed' }
+  }
+
+  async #move(batch: SinkBatch, to: Lsn, mark: boolean): Promise<boolean> {
+    return await moveCheckpoint(this.#client, this.#options, batch, { to, mark })
+  }
+
+  async #authority(from: Checkpoint): Promise<'yes' | 'wait' | 'no'> {
+    const { direction, service } = this.#options
+    return direction === 'forward' ? 'yes' : await authorityAllows(this.#client, service, from)
   }
 
   async #failpoint(name: string): Promise<void> {
     await this.#options.failpoint?.(`sync.${this.#options.direction}.${name}`)
-  }
-
-  /** Compare-and-set of the checkpoint row; with `mark` also the message by which streams know our own applies. */
-  async #move(batch: SinkBatch, to: Lsn, mark: boolean): Promise<SinkResult> {
-    const { pipeline, service, direction } = this.#options
-    const { from, start } = batch
-    const note = `${service} ${direction} ${from.epoch}`
-    const { rowCount } = await this.#client.query({
-      name: mark ? 'move_mark' : 'move',
-      text: `with moved as (
-          update migrate.checkpoint set commit_lsn = $2, token = coalesce($3, token), state = coalesce($4, state),
-            authority_epoch = coalesce($5, authority_epoch), updated_at = clock_timestamp()
-          where pipeline = $1 and epoch = $6 and commit_lsn = $7 and state = $8 and hold = $9 and grace_ms = $10
-            and tracking is not distinct from $11
-          returning 1)
-        select ${mark ? `pg_logical_emit_message(true, '${NOTE.apply}', $12)` : '$12::text'} from moved`,
-      values: [
-        pipeline,
-        formatLsn(to),
-        batch.token,
-        start === null ? null : 'apply',
-        start?.authorityEpoch ?? null,
-        from.epoch,
-        formatLsn(from.commitLsn),
-        from.state,
-        from.hold,
-        from.graceMs,
-        from.tracking,
-        note,
-      ],
-    })
-    return rowCount === 1 ? NOTHING : { kind: 'changed' }
-  }
-
-  /** Reverse only: the authority row of this very database must allow it, for as long as the transaction lasts. */
-  async #authority(from: Checkpoint): Promise<'yes' | 'wait' | 'no'> {
-    if (this.#options.direction === 'forward') return 'yes'
-    const { rows } = await this.#client.query<{ state: string; epoch: string; closed: boolean }>(
-      `select state, epoch, migrate.fence_value(service) > migrate.now_us() as closed
-       from migrate.authority where service = $1 for share`,
-      [this.#options.service],
-    )
-    const found = rows[0]
-    const wanted = from.authorityEpoch ?? -1
-    // another epoch with the authority on this side: a run is under way, rows must not be dropped
-    if (found?.state === 'service') return Number(found.epoch) === wanted ? 'yes' : 'wait'
-    // the switch that the start token announced may still come while its fence is on
-    return Number(found?.epoch) === wanted - 1 && found?.closed === true ? 'wait' : 'no'
-  }
-
-  async #discard(from: Checkpoint): Promise<void> {
-    await this.#client.query(
-      `update migrate.checkpoint set state = 'discard' where pipeline = $1 and epoch = $2 and state = 'apply'`,
-      [this.#options.pipeline, from.epoch],
-    )
   }
 
   async #work(batch: SinkBatch, care: boolean): Promise<SinkResult> {

@@ -13,27 +13,24 @@ export function decodeChange(bytes: Buffer, relations: ReadonlyMap<number, Relat
     if (relation === undefined) throw malformed(`unknown relation ${id}`)
     return relation
   }
-  switch (message.kind) {
-    case 'insert': {
-      const relation = find(message.relationId)
-      return { op: 'insert', relation, row: fitting(message.row, relation) }
-    }
-    case 'update': {
-      const relation = find(message.relationId)
-      const old = message.old === null ? null : fitting(message.old, relation)
-      return { op: 'update', relation, old, row: fitting(message.row, relation) }
-    }
-    case 'delete': {
-      const relation = find(message.relationId)
-      return { op: 'delete', relation, old: fitting(message.old, relation) }
-    }
-    case 'truncate': {
-      const { cascade, restartIdentity } = message
-      return { op: 'truncate', relations: message.relationIds.map(find), cascade, restartIdentity }
-    }
-    default:
-      throw malformed(`${message.kind} is no change`)
+  if (message.kind === 'insert') {
+    const relation = find(message.relationId)
+    return { op: 'insert', relation, row: fitting(message.row, relation) }
   }
+  if (message.kind === 'update') {
+    const relation = find(message.relationId)
+    const old = message.old === null ? null : fitting(message.old, relation)
+    return { op: 'update', relation, old, row: fitting(message.row, relation) }
+  }
+  if (message.kind === 'delete') {
+    const relation = find(message.relationId)
+    return { op: 'delete', relation, old: fitting(message.old, relation) }
+  }
+  if (message.kind === 'truncate') {
+    const { cascade, restartIdentity } = message
+    return { op: 'truncate', relations: message.relationIds.map(find), cascade, restartIdentity }
+  }
+  throw malformed(`${message.kind} is no change`)
 }
 
 function fitting<R extends readonly unknown[]>(row: R, relation: Relation): R {

@@ -50,7 +50,7 @@ export class TupleScanner {
 }
 
 /** First byte behind the column at `p`. Throws STREAM_MALFORMED when it would lie beyond `end`. */
-export function columnEnd(bytes: Uint8Array, p: number, end: number): number {
+function columnEnd(bytes: Uint8Array, p: number, end: number): number {
   if (p >= end) throw malformed('message too short')
   const kind = at8(bytes, p)
   if (kind === COLUMN.null || kind === COLUMN.unchanged) return p + 1
