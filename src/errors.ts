@@ -162,14 +162,56 @@ export const CATALOGUE = {
   },
   SLOT_LOST: {
     message: 'the replication slot {slot} is gone or invalid; changes since {position} may be missing in {service}',
-    hint: "Nothing was overwritten. Drop the copied tables' rows and the checkpoint, then sync again from the start.",
+    hint: 'Nothing was changed. The one way on is to copy the tables again: `migrate sync {service} --resnapshot`. docs/how-to/slot.md says how this comes.',
     retry: 'never',
     exit: EXIT.integrity,
+  },
+  SLOT_RECREATED: {
+    message:
+      'the replication slot {slot} begins at {confirmed}, beyond {position}, which {service} has: it was made again or moved on, or {service} was restored from an older state',
+    hint: 'Nothing was changed; what lies between was never read. The one way on is to copy the tables again: `migrate sync {service} --resnapshot`.',
+    retry: 'never',
+    exit: EXIT.integrity,
+  },
+  SLOT_DETACHED: {
+    message:
+      'the replication slot {slot} was given up at {at}: it kept {retained} of the log of the {role} (the limit is {limit}) and its target did not follow; changes since {position} are missing in {service}',
+    hint: "The server's disk is safe. When the target works again, copy the tables again: `migrate sync {service} --resnapshot`. docs/how-to/slot.md says how the limit is set.",
+    retry: 'never',
+    exit: EXIT.integrity,
+  },
+  PUBLICATION_LOST: {
+    message:
+      'the publication {publication} is gone, lacks a table or was altered{detail}; changes since {position} may be missing in {service}',
+    hint: 'Nothing was changed. Adding the table again would hide what was missed; the one way on is to copy the tables again: `migrate sync {service} --resnapshot`.',
+    retry: 'never',
+    exit: EXIT.integrity,
+  },
+  TIMELINE_CHANGED: {
+    message:
+      'the {role} database has another history than the one {service} was copied from: {detail}. It was restored, or a standby was promoted',
+    hint: 'Nothing was changed. What {service} has may never have happened there, and the other way round; the one way on is to copy the tables again: `migrate sync {service} --resnapshot`.',
+    retry: 'never',
+    exit: EXIT.integrity,
+  },
+  WAY_BACK_LOST: {
+    message:
+      'the way back of {service} is lost: {reason}; what {service} has committed since {position} does not reach the monolith',
+    hint: 'The service keeps the write authority and goes on. `migrate rollback {service}` stays refused: it would lose these changes, until the tables have been copied back into the monolith, which this version has no command for. See docs/how-to/slot.md.',
+    retry: 'never',
+    exit: EXIT.integrity,
+  },
+  RESNAPSHOT_REFUSED: {
+    message:
+      '{service} is at stage {stage}: its rows cannot be replaced while anybody may use them; nothing was changed',
+    hint: 'Step back first: {commands}. Then run `migrate sync {service} --resnapshot` again.',
+    retry: 'manual',
+    exit: EXIT.gate,
   },
   SERVER_CHANGED: {
     message:
       'the {role} database is another server than the one {service} was copied from (system identifier {found}, expected {expected})',
-    hint: 'Point the configuration back to the old server, or start the service again from an empty database.',
+    hint: 'Point the configuration back to the old server, or copy the tables from this one: `migrate sync {service} --resnapshot`.',
     retry: 'never',
     exit: EXIT.integrity,
   },

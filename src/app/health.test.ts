@@ -1,14 +1,21 @@
 import { expect, test } from 'vitest'
 import { missingForHealth } from './health.ts'
 import { changesOf } from './status-changes.ts'
-import type { PipelineStatus, ServiceStatus, StatusSnapshot } from './status.ts'
+import type { PipelineStatus } from './pipeline-status.ts'
+import type { ServiceStatus, StatusSnapshot } from './status.ts'
 
+const WAL: PipelineStatus['wal'] = {
+  ...{ status: 'reserved', capBytes: null, detachBytes: 100, growthBytes: null, secondsToCap: null, detachedAt: null },
+}
 const forward: PipelineStatus = {
   ...{ direction: 'forward', state: 'apply', phase: 'streaming', age: 0.5, alive: true, lagBytes: 99_999_999 },
   ...{
     hold: false,
     slot: 'migrate_shop_users',
     retainedBytes: 10,
+    lagSeconds: 0.4,
+    throttled: null,
+    wal: WAL,
     rows: 3,
     foreign: 0,
     legs: { verified: 0, repaired: 0, extra: 0, serviceExtra: 0 },
@@ -19,6 +26,7 @@ const users: ServiceStatus = {
     service: 'users',
     stage: 'route',
     percent: 25,
+    paused: null,
     sync: [forward],
     legs: [],
     unsettled: 0,
@@ -41,7 +49,17 @@ test.each<[string, Partial<ServiceStatus>, Partial<StatusSnapshot>]>([
   ['users: no sync worker is alive', { sync: [] }, {}],
   ['users: no sync worker is alive', { sync: [{ ...forward, alive: false }] }, {}],
   ['users: no sync worker is alive', { stage: 'live' }, {}],
-  ['users: the slot migrate_shop_users is gone', { sync: [{ ...forward, retainedBytes: null }] }, {}],
+  ['users: the slot migrate_shop_users is gone', { sync: [{ ...forward, wal: { ...WAL, status: 'gone' } }] }, {}],
+  [
+    'users: the slot migrate_shop_users was given up',
+    { sync: [{ ...forward, wal: { ...WAL, status: 'gone', detachedAt: '2026-11-25 12:00:00 UTC' } }] },
+    {},
+  ],
+  [
+    'users: its sync is paused by ann@laptop since 2026-11-25 12:00:00 UTC',
+    { paused: { by: 'ann@laptop', since: '2026-11-25 12:00:00 UTC', reason: null } },
+    {},
+  ],
   ['users: 2 row change(s) by somebody who should not write there', { sync: [{ ...forward, foreign: 2 }] }, {}],
   ['users: 4 row(s) differ', { verification: { through: null, age: null, drift: 4, tables: [] } }, {}],
   [

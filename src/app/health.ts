@@ -4,7 +4,7 @@ import type { ServiceStatus, StatusSnapshot } from './status.ts'
 /**
  * What keeps a system from being healthy; empty = healthy: each service that is between `off` and `complete` has a live
  * worker in the direction that its stage needs, with its slot; nobody else has written to its copy, no row is known to
- * differ, no move is under way or was left behind, no alert is open, and where routers decide there is one, and all obey
+ * differ, its sync is not paused, no move is under way or was left behind, no alert is open, and where routers decide there is one, and all obey
  * the newest version. How far behind a worker is does not matter. A service that was asked for by name must be one of those.
  */
 export function missingForHealth(snapshot: StatusSnapshot, asked: string | null): string[] {
@@ -25,7 +25,7 @@ export function nothingMoves({ services }: StatusSnapshot, asked: string | null)
 }
 
 function ofService(service: ServiceStatus): string[] {
-  const { service: name, stage, sync, verification, lastRun, authority, alerts } = service
+  const { service: name, stage, sync, paused, verification, lastRun, authority, alerts } = service
   const needed = STAGE_RULES[stage].authority === 'service' ? 'reverse' : 'forward'
   const pipeline = sync.find(({ direction }) => direction === needed)
   const foreign = sync.reduce((sum, pipe) => sum + pipe.foreign, 0)
@@ -33,8 +33,11 @@ function ofService(service: ServiceStatus): string[] {
   return [
     ...(pipeline?.alive === true ? [] : [`${name}: no sync worker is alive`]),
     ...sync
-      .filter(({ retainedBytes }) => retainedBytes === null)
-      .map(({ slot }) => `${name}: the slot ${slot} is gone`),
+      .filter(({ wal }) => wal.status === 'gone' || wal.status === 'lost')
+      .map(
+        ({ slot, wal }) => `${name}: the slot ${slot} ${wal.detachedAt === null ? `is ${wal.status}` : 'was given up'}`,
+      ),
+    ...(paused === null ? [] : [`${name}: its sync is paused by ${paused.by} since ${paused.since}`]),
     ...(foreign === 0 ? [] : [`${name}: ${foreign} row change(s) by somebody who should not write there`]),
     ...(drift === 0 ? [] : [`${name}: ${drift} row(s) differ`]),
     ...(lastRun?.state === 'running' ? [`${name}: a ${lastRun.kind} is not at its end`] : []),

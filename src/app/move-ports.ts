@@ -5,6 +5,7 @@ import { holderName } from '../control/lease.ts'
 import { readRouters } from '../control/policy.ts'
 import { readProgress } from '../control/progress.ts'
 import { changeService, readService } from '../control/services.ts'
+import { readSyncControl } from '../control/sync-control.ts'
 import { countUnsettled } from '../control/unsettled.ts'
 import type { MovePorts, RowKey } from '../cutover/ports.ts'
 import { MigrateError } from '../errors.ts'
@@ -34,6 +35,7 @@ import { moveSequences, separateSequences } from '../stores/postgres/sequences.t
 import { readServiceGate, setServiceGate } from '../stores/postgres/service-gate.ts'
 import { longTransactions } from '../stores/postgres/sessions.ts'
 import { sqlstate } from '../stores/postgres/translate.ts'
+import { isInstalled } from './installed.ts'
 import { legsGate } from './legs-gate.ts'
 import { type App, namesOf } from './open.ts'
 import { sourcePosition } from './pipeline.ts'
@@ -83,6 +85,12 @@ export async function movePorts(app: App, name: string, action: string, signal: 
     async worker(direction) {
       const found = await readProgress(control, name, direction)
       return found === null ? null : { ...found, foreign: found.counters.foreign }
+    },
+    async paused() {
+      // a dry run installs nothing
+      if (!(await isInstalled(control, 'sync_control'))) return null
+      const { paused } = await readSyncControl(control, name)
+      return paused === null ? null : `by ${paused.by} since ${paused.since}`
     },
     sourcePosition: (direction) => sourcePosition(app, name, direction),
     async setGrace(run, graceMs) {

@@ -12,6 +12,7 @@ import { asMigrateError, MigrateError } from '../errors.ts'
 import { pause } from '../model/pause.ts'
 import type { Stage } from '../model/stage.ts'
 import { contextOf, type Moving, settleInterrupted } from './interrupted.ts'
+import { isInstalled } from './installed.ts'
 import { movePorts } from './move-ports.ts'
 import { type App, installControl, namesOf } from './open.ts'
 
@@ -89,7 +90,7 @@ export async function planMove(
   signal: AbortSignal,
 ): Promise<{ gates: Gate[]; steps: readonly Step[]; interrupted: Run | null }> {
   serviceOf(app.config, name)
-  if (!(await isInstalled(app))) requireStage('off', name, kind)
+  if (!(await isInstalled(app.control, 'service'))) requireStage('off', name, kind)
   const ports = await movePorts(app, name, kind, signal)
   requireStage(await ports.stage(), name, kind)
   return {
@@ -97,13 +98,6 @@ export async function planMove(
     steps: kind === 'cutover' ? planCutover(name) : planRollback(name),
     interrupted: await unfinishedRun(app.control, name),
   }
-}
-
-async function isInstalled(app: App): Promise<boolean> {
-  const { rows } = await app.control.query<{ present: boolean }>(
-    `select to_regclass('migrate.service') is not null as present`,
-  )
-  return rows[0]?.present === true
 }
 
 function requireStage(stage: Stage, name: string, kind: RunKind): void {

@@ -4,24 +4,31 @@ import { markRevoked, openIntents } from '../control/intents.ts'
 import { holderName } from '../control/lease.ts'
 import { writeProgress } from '../control/progress.ts'
 import { countUnsettled } from '../control/unsettled.ts'
-import { MigrateError } from '../errors.ts'
-import { asLsn, formatLsn, type Lsn } from '../model/lsn.ts'
+import { asMigrateError, MigrateError } from '../errors.ts'
+import { asLsn, type Lsn } from '../model/lsn.ts'
 import { pause } from '../model/pause.ts'
 import type { Direction, PipelineState, SyncCounters } from '../model/progress.ts'
-import { innerForeignKeys, readServer, type TableInfo } from '../stores/postgres/catalogue.ts'
+import { innerForeignKeys, readServer, type ServerInfo, type TableInfo } from '../stores/postgres/catalogue.ts'
 import { applicationName, claimCheckpoint, type SealedAnswer } from '../stores/postgres/checkpoint.ts'
 import { readAuthority } from '../stores/postgres/fence.ts'
 import { lackingRows } from '../stores/postgres/lacking-rows.ts'
 import { openSink } from '../stores/postgres/sink.ts'
-import { freeSlot, readSlot } from '../stores/postgres/slot.ts'
+import { completeOrigin } from '../stores/postgres/origin.ts'
+import { freeSlot } from '../stores/postgres/slot.ts'
 import { openWalStream } from '../stores/postgres/wal-stream.ts'
 import { ExtraRows } from '../sync/extra-rows.ts'
 import type { InnerForeignKey } from '../sync/family.ts'
 import { isLeg } from '../sync/queue.ts'
-import type { PipelineControl } from '../sync/ports.ts'
+import type { Checkpoint, PipelineControl, WalStream } from '../sync/ports.ts'
 import { type PipelineEnd, runPipeline } from '../sync/pipeline.ts'
-import { type App, namesOf, storeUrl } from './open.ts'
+import type { Origin, SourceReading } from '../sync/slot-fault.ts'
+import type { App } from './open.ts'
+import { remakeSlot } from './remake-slot.ts'
+import { sidesOf } from './sides.ts'
+import { examineSource, explainFailure, faultError, isOwed } from './slot-fault.ts'
+import type { SlotGuard } from './slot-guard.ts'
 import { openSpoolFile } from './spool-file.ts'
+import type { SyncOrders } from './sync-orders.ts'
 import { readTables } from './tables.ts'
 
 export interface PipelineJob {
@@ -35,6 +42,8 @@ export interface PipelineJob {
   readonly onProgress: (progress: SyncProgress) => void
   readonly until?: Lsn
   readonly extraRows?: ExtraRows
+  readonly guard: SlotGuard
+  readonly orders: SyncOrders
   readonly signal: AbortSignal
 }
 
@@ -58,19 +67,31 @@ export async function runDirection(job: PipelineJob): Promise<PipelineEnd> {
     // a run is between its seal and its switch
     if (claim === null) await pause(100, signal)
   }
-  if (claim.sourceSystem !== server.systemIdentifier) {
-    throw new MigrateError('SERVER_CHANGED', {
-      role: sides.sourceRole,
-      service: name,
-      found: server.systemIdentifier,
-      expected: claim.sourceSystem,
-    })
+  const at = claim.commitLsn
+  const { fault, origin, reading } = await examineSource(app, name, direction, at)
+  if (fault !== null) {
+    const remade = fault.kind !== 'other-server' && (await remakeSlot(app, name, direction, signal))
+    if (!remade) throw faultError(app, name, direction, fault, at)
+    return runDirection(job)
   }
-  const slot = await readSlot(sides.source, sides.slot)
-  if (slot === null || slot.walStatus === 'lost' || slot.confirmed > claim.commitLsn) {
-    const position = formatLsn(claim.commitLsn)
-    throw new MigrateError('SLOT_LOST', { slot: sides.slot, position, service: name })
+  await completeOrigin(sides.target, sides.pipeline, reading)
+  try {
+    return await follow(job, claim, completed(origin, reading), server)
+  } catch (error) {
+    const { code } = asMigrateError(error)
+    if (signal.aborted || (code !== 'SLOT_LOST' && code !== 'DATABASE_STATEMENT')) throw error
+    const found = await explainFailure(app, name, direction, at).catch(() => null)
+    if (found === null) throw error
+    // what nothing depends on is made again with the next claim
+    if (!(await isOwed(app, name, direction))) return 'sealed'
+    throw faultError(app, name, direction, found.fault, found.at)
   }
+}
+
+/** Opens both ends for a claim and applies what comes. */
+async function follow(job: PipelineJob, claim: Checkpoint, origin: Origin, server: ServerInfo): Promise<PipelineEnd> {
+  const { app, name, direction, signal } = job
+  const sides = sidesOf(app, name, direction)
   await freeSlot(sides.source, sides.slot)
   const failpoint = failpoints()
   await using sink = await openSink({
@@ -94,6 +115,8 @@ export async function runDirection(job: PipelineJob): Promise<PipelineEnd> {
     serverVersion: server.version,
     walSenderTimeout: server.walSenderTimeout,
   })
+  using _reading = job.guard.reading(direction, origin, claim.commitLsn)
+  await requireSame(job, claim.commitLsn, stream)
   // awaited here: the sink is closed when this function returns
   return await runPipeline({
     service: name,
@@ -106,8 +129,29 @@ export async function runDirection(job: PipelineJob): Promise<PipelineEnd> {
     openSpool: () => openSpoolFile(),
     signal,
     extraRows: job.extraRows,
+    pace: job.orders.throttles[direction],
     ...(job.until === undefined ? {} : { until: job.until }),
   })
+}
+
+/** While a stream is open nobody can make its slot again: what is found now holds for all that is read from it. */
+async function requireSame({ app, name, direction }: PipelineJob, at: Lsn, stream: WalStream): Promise<void> {
+  try {
+    const { fault } = await examineSource(app, name, direction, at)
+    if (fault !== null) throw faultError(app, name, direction, fault, at)
+  } catch (error) {
+    await stream[Symbol.asyncDispose]()
+    throw error
+  }
+}
+
+/** A checkpoint of an earlier version knew less; it is completed by now. */
+function completed(origin: Origin, { timeline, publication }: SourceReading): Origin {
+  return {
+    ...origin,
+    timeline: origin.timeline ?? timeline,
+    publication: origin.publication ?? publication.fingerprint,
+  }
 }
 
 /**
@@ -169,6 +213,8 @@ function pipelineControl(job: PipelineJob): PipelineControl {
         const lagBytes = applied === null || source === null ? null : Math.max(0, Number(source - applied))
         job.onProgress({ direction, state, lagBytes, counters })
       }
+      const clock = job.guard.clockOf(direction)
+      const now = performance.now()
       const progress = {
         service: name,
         direction,
@@ -179,6 +225,10 @@ function pipelineControl(job: PipelineJob): PipelineControl {
         applied,
         source,
         hold,
+        lagSeconds: applied === null ? null : clock.lagSeconds(now, applied),
+        throttled: job.orders.throttles[direction].reason(now),
+        walEnd: clock.walEnd,
+        walRate: clock.walRate,
         counters,
       }
       try {
@@ -189,33 +239,4 @@ function pipelineControl(job: PipelineJob): PipelineControl {
       }
     },
   }
-}
-
-function sidesOf(app: App, name: string, direction: Direction) {
-  const names = namesOf(app.config, name)
-  const serviceUrl = storeUrl(serviceOf(app.config, name))
-  const monolithUrl = app.config.monolith.database
-  return direction === 'forward'
-    ? {
-        source: app.monolith,
-        sourceUrl: monolithUrl,
-        sourceRole: 'monolith',
-        target: app.service(name),
-        targetUrl: serviceUrl,
-        targetRole: name,
-        slot: names.slot,
-        publication: names.publication,
-        pipeline: names.forward,
-      }
-    : {
-        source: app.service(name),
-        sourceUrl: serviceUrl,
-        sourceRole: name,
-        target: app.monolith,
-        targetUrl: monolithUrl,
-        targetRole: 'monolith',
-        slot: names.reverseSlot,
-        publication: names.reversePublication,
-        pipeline: names.reverse,
-      }
 }

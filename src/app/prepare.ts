@@ -1,19 +1,21 @@
+import { failpoints } from '../config/failpoint.ts'
 import { serviceOf } from '../config/service.ts'
+import { forgetDetached } from '../control/detached.ts'
 import { installSchema } from '../control/install.ts'
 import { changeService, readService } from '../control/services.ts'
 import { holderName } from '../control/lease.ts'
-import { armTables, publish, unpublished } from '../stores/postgres/arm.ts'
-import { readServer, type TableInfo } from '../stores/postgres/catalogue.ts'
+import { armTables, dropPublication, publish } from '../stores/postgres/arm.ts'
+import type { TableInfo } from '../stores/postgres/catalogue.ts'
 import { createCheckpoint, readCheckpoint } from '../stores/postgres/checkpoint.ts'
-import { quoteLiteral } from '../stores/postgres/identifier.ts'
+import { readPublication } from '../stores/postgres/origin.ts'
 import { type Finding, preflight } from '../stores/postgres/preflight.ts'
 import { enrolServiceGate } from '../stores/postgres/service-gate.ts'
-import { dropSlot, freeSlot, readSlot } from '../stores/postgres/slot.ts'
+import { resnapshotAsked } from '../stores/postgres/resnapshot.ts'
+import { dropSlot, freeSlot, makeSlot } from '../stores/postgres/slot.ts'
 import { type CopyProgress, copyTables } from '../stores/postgres/snapshot.ts'
-import { MigrateError } from '../errors.ts'
-import { asLsn, formatLsn } from '../model/lsn.ts'
 import { preflightOptions } from './preflight-options.ts'
 import { type App, installControl, namesOf, storeUrl } from './open.ts'
+import { faultError, isOwed, lookAtSource } from './slot-fault.ts'
 import { readTables } from './tables.ts'
 
 /** What must be changed before the service may be synced: errors only. Changes nothing. */
@@ -47,20 +49,27 @@ export async function prepareService(app: App, name: string): Promise<void> {
 }
 
 /**
- * Before the first copy the publication is made; after it, one that is gone or lacks a table means that changes are
- * missing from the stream: making it again would hide that. Throws SLOT_LOST.
+ * Before a copy the publication is made; after it, one that is gone or lacks a table means that changes are missing
+ * from the stream: making it again would hide that. Throws PUBLICATION_LOST.
  */
 async function publishOnce(app: App, name: string, tables: readonly TableInfo[]): Promise<void> {
   const { publication, forward } = namesOf(app.config, name)
-  const checkpoint = await readCheckpoint(app.service(name), forward)
-  if (checkpoint === null) return publish(app.monolith, publication, tables)
-  const missing = await unpublished(app.monolith, publication, tables)
-  if (missing.length === 0) return
-  const slot = `${publication} (its publication lacks ${missing.join(', ')})`
-  throw new MigrateError('SLOT_LOST', { slot, position: formatLsn(checkpoint.commitLsn), service: name })
+  const target = app.service(name)
+  const checkpoint = await readCheckpoint(target, forward)
+  if (checkpoint === null || (await resnapshotAsked(target, forward))) {
+    if (checkpoint !== null) await dropPublication(app.monolith, publication)
+    return publish(app.monolith, publication, tables)
+  }
+  const { missing } = await readPublication(app.monolith, publication, tables)
+  // what the authority has moved away from is made again by its worker
+  if (missing.length === 0 || !(await isOwed(app, name, 'forward'))) return
+  throw faultError(app, name, 'forward', { kind: 'publication', missing }, checkpoint.commitLsn)
 }
 
-/** Copies the tables unless that is done: slot, snapshot, rows and checkpoint. A copy that broke off starts again. */
+/**
+ * Copies the tables unless that is done: slot, snapshot, rows and checkpoint. A copy that broke off starts again, and so
+ * does one that was asked for anew: in the place of the rows that are there.
+ */
 export async function copyService(
   app: App,
   name: string,
@@ -69,27 +78,32 @@ export async function copyService(
 ): Promise<void> {
   const names = namesOf(app.config, name)
   const target = app.service(name)
-  if ((await readCheckpoint(target, names.forward)) === null) {
+  const replace = await resnapshotAsked(target, names.forward)
+  if (replace || (await readCheckpoint(target, names.forward)) === null) {
+    const failpoint = failpoints()
     // a slot without a checkpoint is what a copy that broke off left behind
     await freeSlot(app.monolith, names.slot)
     await dropSlot(app.monolith, names.slot)
+    await failpoint('sync.copy.slot-dropped')
     const config = serviceOf(app.config, name)
     const [sources, targets] = await Promise.all([
       readTables(app.monolith, name, config),
       readTables(target, name, config),
     ])
+    const { systemIdentifier, timeline, publication } = await lookAtSource(app, name, 'forward')
     const applicationName = `migrate/${names.forward}/copy`
     await copyTables({
       source: { url: app.config.monolith.database, role: 'monolith', applicationName },
       target: { url: storeUrl(config), role: name, applicationName },
       slot: names.slot,
       pipeline: names.forward,
-      sourceSystem: (await readServer(app.monolith)).systemIdentifier,
+      ...{ sourceSystem: systemIdentifier, sourceTimeline: timeline, publication: publication.fingerprint },
+      ...{ replace, failpoint, signal },
       tables: sources.map((source, i) => ({ source, target: targets[i] ?? source })),
       onTable: (table, rows) => told.copied(table, rows),
       onRows: (progress) => told.copying(progress),
-      signal,
     })
+    await forgetDetached(app.control, name, 'forward')
   }
   const { stage } = await readService(app.control, name)
   if (stage === 'off') {
@@ -103,18 +117,14 @@ export async function prepareReverse(app: App, name: string): Promise<void> {
   const target = app.service(name)
   if ((await readCheckpoint(app.monolith, names.reverse)) !== null) return
   await publish(target, names.reversePublication, await readTables(target, name, serviceOf(app.config, name)))
-  if ((await readSlot(target, names.reverseSlot)) !== null) {
-    await freeSlot(target, names.reverseSlot)
-    await dropSlot(target, names.reverseSlot)
-  }
-  const { rows } = await target.query<{ at: string }>(
-    `select (lsn - '0/0')::text as at from pg_create_logical_replication_slot(${quoteLiteral(names.reverseSlot)}, 'pgoutput')`,
-  )
+  await freeSlot(target, names.reverseSlot)
+  await dropSlot(target, names.reverseSlot)
+  const { systemIdentifier, timeline, publication } = await lookAtSource(app, name, 'reverse')
   await createCheckpoint(app.monolith, {
     pipeline: names.reverse,
     state: 'discard',
-    at: asLsn(BigInt(rows[0]?.at ?? '0')),
-    sourceSystem: (await readServer(target)).systemIdentifier,
+    at: await makeSlot(target, names.reverseSlot),
+    ...{ sourceSystem: systemIdentifier, sourceTimeline: timeline, publication: publication.fingerprint },
   })
 }
 

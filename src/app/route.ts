@@ -12,13 +12,17 @@ import { serveRouter } from '../router/server.ts'
 import { within } from '../model/within.ts'
 import { type App, installControl } from './open.ts'
 
-/** Sets the share of the reads that goes to the service; from stage `sync` this enters `route`. */
-export async function setPercent(app: App, name: string, percent: number) {
+/** Sets the share of the reads that goes to the service; from stage `sync` this enters `route`, null goes back there. */
+export async function setPercent(app: App, name: string, percent: number | null) {
   serviceOf(app.config, name)
   await installControl(app)
   const before = await readService(app.control, name)
-  const audit = { who: holderName(), action: `route set --percent ${percent}` }
-  if (before.stage === 'sync') {
+  const action = percent === null ? 'route set --off' : `route set --percent ${percent}`
+  const audit = { who: holderName(), action }
+  if (percent === null) {
+    if (before.stage !== 'route') throw illegal(name, before.stage, 'sync')
+    await changeService(app.control, name, 'route', { stage: 'sync', percent: 0 }, audit)
+  } else if (before.stage === 'sync') {
     await changeService(app.control, name, 'sync', { stage: 'route', percent }, audit)
   } else if (STAGE_RULES[before.stage].reads === 'split') {
     await changeService(app.control, name, before.stage, { percent }, audit)

@@ -1,3 +1,4 @@
+import type { WalStatus } from './pipeline-status.ts'
 import type { ServiceStatus, StatusSnapshot } from './status.ts'
 
 /** Something that is now another way than it was. */
@@ -23,7 +24,7 @@ export function changesOf(before: StatusSnapshot, after: StatusSnapshot): Status
 type Facts = ReadonlyMap<string, string>
 
 function facts(status: ServiceStatus): Facts {
-  const { stage, percent, authority, sync, alerts, verification, lastRun } = status
+  const { stage, percent, authority, paused, sync, alerts, verification, lastRun } = status
   return new Map([
     ['stage', stage],
     ['percent', String(percent)],
@@ -33,15 +34,22 @@ function facts(status: ServiceStatus): Facts {
           ['authority', `${authority.side}, epoch ${authority.epoch}`],
           ['fence', authority.fenced ? 'closed' : 'open'],
         ] as const)),
-    ...sync.flatMap(({ direction, alive, state, retainedBytes, foreign }) => [
+    ...(paused === null ? [] : [['paused', `by ${paused.by} since ${paused.since}`] as const]),
+    ...sync.flatMap(({ direction, alive, state, throttled, wal, foreign }) => [
       [`${direction} worker`, alive ? state : 'away'] as const,
-      [`${direction} slot`, retainedBytes === null ? 'gone' : 'there'] as const,
+      [`${direction} slot`, slotText(wal)] as const,
+      ...(throttled === null ? [] : [[`${direction} throttled`, throttled] as const]),
       [`${direction} foreign rows`, String(foreign)] as const,
     ]),
     ...alerts.map(({ name, summary }) => [`alert ${name}`, summary] as const),
     ...(verification === null ? [] : [['rows that differ', String(verification.drift)] as const]),
     ...(lastRun === null ? [] : [['last run', `${lastRun.kind} ${lastRun.state}`] as const]),
   ])
+}
+
+function slotText({ status, detachedAt }: WalStatus): string {
+  if (detachedAt !== null) return `given up at ${detachedAt}`
+  return ['gone', 'lost', 'unknown'].includes(status) ? status : 'there'
 }
 
 function routers({ routers: all }: StatusSnapshot): Facts {

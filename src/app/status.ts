@@ -3,14 +3,15 @@ import { countOpen } from '../control/dead-letters.ts'
 import { legCounts } from '../control/intents.ts'
 import { lastRun } from '../control/journal.ts'
 import { readRouters } from '../control/policy.ts'
-import { readProgress } from '../control/progress.ts'
 import { newestVersion, readService } from '../control/services.ts'
+import { type Paused, readSyncControl } from '../control/sync-control.ts'
 import { countUnsettled } from '../control/unsettled.ts'
-import type { Direction, SyncCounters } from '../model/progress.ts'
+import { DIRECTIONS } from '../model/progress.ts'
 import { type Stage, STAGE_RULES } from '../model/stage.ts'
 import { readAuthority } from '../stores/postgres/fence.ts'
-import { readSlot } from '../stores/postgres/slot.ts'
-import { type App, namesOf } from './open.ts'
+import { isInstalled } from './installed.ts'
+import type { App } from './open.ts'
+import { type PipelineStatus, pipelineStatus } from './pipeline-status.ts'
 import { readVerification, type VerificationStatus } from './verification.ts'
 
 /** Where everything stands. The same object is printed by `status`, `status --json` and later shown by `ui`. */
@@ -27,6 +28,8 @@ export interface ServiceStatus {
   readonly stage: Stage
   readonly percent: number
   readonly authority: { readonly side: 'monolith' | 'service'; readonly epoch: number; readonly fenced: boolean } | null
+  /** its sync applies nothing until somebody resumes it */
+  readonly paused: Paused | null
   readonly sync: readonly PipelineStatus[]
   /** second legs of the last ten minutes by state and verdict */
   readonly legs: readonly { state: string; verdict: string | null; count: number }[]
@@ -42,31 +45,9 @@ export interface ServiceStatus {
   readonly next: string | null
 }
 
-export interface PipelineStatus {
-  readonly direction: Direction
-  readonly state: string
-  readonly phase: string
-  /** seconds since the worker was heard of */
-  readonly age: number
-  readonly alive: boolean
-  readonly lagBytes: number | null
-  readonly hold: boolean
-  readonly slot: string
-  readonly retainedBytes: number | null
-  readonly rows: number
-  readonly foreign: number
-  /** dual-write: what CDC made of the rows that second legs had written; see `SyncCounters` */
-  readonly legs: {
-    readonly verified: number
-    readonly repaired: number
-    readonly extra: number
-    readonly serviceExtra: number
-  }
-}
-
 export async function readStatus(app: App, only: string | null): Promise<StatusSnapshot> {
   const names = only === null ? Object.keys(app.config.services) : [only]
-  const installed = await isInstalled(app)
+  const installed = await isInstalled(app.control, 'service')
   const services = installed ? await Promise.all(names.map((name) => serviceStatus(app, name))) : names.map(untouched)
   const routers = installed ? await readRouters(app.control) : []
   return {
@@ -77,15 +58,8 @@ export async function readStatus(app: App, only: string | null): Promise<StatusS
   }
 }
 
-async function isInstalled(app: App): Promise<boolean> {
-  const { rows } = await app.control.query<{ present: boolean }>(
-    `select to_regclass('migrate.service') is not null as present`,
-  )
-  return rows[0]?.present === true
-}
-
 function untouched(service: string): ServiceStatus {
-  const none = { authority: null, sync: [], legs: [], unsettled: 0, deadLetters: 0, alerts: [] }
+  const none = { authority: null, paused: null, sync: [], legs: [], unsettled: 0, deadLetters: 0, alerts: [] }
   return {
     service,
     stage: 'off',
@@ -113,9 +87,7 @@ async function serviceStatus(app: App, service: string): Promise<ServiceStatus> 
       epoch: authority.epoch,
       fenced: authority.side === 'monolith' && authority.closed,
     },
-    sync: (
-      await Promise.all([pipelineStatus(app, service, 'forward'), pipelineStatus(app, service, 'reverse')])
-    ).filter((pipeline) => pipeline !== null),
+    ...(await syncStatus(app, service)),
     legs: await legCounts(app.control, service, 600),
     ...(await troubledLegs(app, service)),
     alerts: await openAlerts(app.control, service),
@@ -125,48 +97,25 @@ async function serviceStatus(app: App, service: string): Promise<ServiceStatus> 
   }
 }
 
+async function syncStatus(app: App, service: string): Promise<Pick<ServiceStatus, 'paused' | 'sync'>> {
+  const ofDirections = await Promise.all(DIRECTIONS.map((direction) => pipelineStatus(app, service, direction)))
+  const known = await isInstalled(app.control, 'sync_control')
+  return {
+    paused: known ? (await readSyncControl(app.control, service)).paused : null,
+    sync: ofDirections.filter((pipeline) => pipeline !== null),
+  }
+}
+
 /** `status` installs nothing: an older control schema has no letters. */
 async function troubledLegs(app: App, service: string): Promise<{ unsettled: number; deadLetters: number }> {
-  const { rows } = await app.control.query<{ present: boolean }>(
-    `select to_regclass('migrate.dead_letter') is not null as present`,
-  )
-  if (rows[0]?.present !== true) return { unsettled: 0, deadLetters: 0 }
+  if (!(await isInstalled(app.control, 'dead_letter'))) return { unsettled: 0, deadLetters: 0 }
   return {
     unsettled: await countUnsettled(app.control, service),
     deadLetters: await countOpen(app.control, service),
   }
 }
 
-/** A worker of an older version reports fewer counters. */
-function legsOf({ verified, repaired, extra, serviceExtra }: Partial<SyncCounters>): PipelineStatus['legs'] {
-  return { verified: verified ?? 0, repaired: repaired ?? 0, extra: extra ?? 0, serviceExtra: serviceExtra ?? 0 }
-}
-
 function nextCommand(command: string, service: string): string {
   if (command === 'route set') return `migrate route set ${service} --percent 25`
   return `migrate ${command} ${service}`
-}
-
-async function pipelineStatus(app: App, service: string, direction: Direction): Promise<PipelineStatus | null> {
-  const progress = await readProgress(app.control, service, direction)
-  if (progress === null) return null
-  const names = namesOf(app.config, service)
-  const forward = direction === 'forward'
-  const slotName = forward ? names.slot : names.reverseSlot
-  const slot = await readSlot(forward ? app.monolith : app.service(service), slotName)
-  const { applied, source } = progress
-  return {
-    direction,
-    state: progress.state,
-    phase: progress.phase,
-    age: progress.age,
-    alive: progress.age < 5 && progress.phase === 'streaming',
-    lagBytes: applied === null || source === null ? null : Math.max(0, Number(source - applied)),
-    hold: progress.hold,
-    slot: slotName,
-    retainedBytes: slot?.retained ?? null,
-    rows: progress.counters.rows,
-    foreign: progress.counters.foreign,
-    legs: legsOf(progress.counters),
-  }
 }

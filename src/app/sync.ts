@@ -1,8 +1,10 @@
 import { type Lease, takeLease } from '../control/lease.ts'
 import { readService } from '../control/services.ts'
+import type { Paused } from '../control/sync-control.ts'
 import { asMigrateError, MigrateError } from '../errors.ts'
 import { formatLsn, type Lsn } from '../model/lsn.ts'
 import { pause } from '../model/pause.ts'
+import { within } from '../model/within.ts'
 import type { Alerts } from '../model/alert.ts'
 import { type Direction, newCounters, type SyncCounters } from '../model/progress.ts'
 import { STAGE_RULES } from '../model/stage.ts'
@@ -13,7 +15,10 @@ import { keepHouse } from './housekeeping.ts'
 import { settleAbandoned } from './interrupted.ts'
 import { type App, installControl, namesOf } from './open.ts'
 import { openExtraRows, type PipelineJob, runDirection, sourcePosition, type SyncProgress } from './pipeline.ts'
+import { refuseDetached, requireUnused, wishResnapshot } from './resnapshot.ts'
+import { SlotGuard } from './slot-guard.ts'
 import { type SyncAlarm, syncAlarm } from './sync-alarm.ts'
+import { followOrders } from './sync-orders.ts'
 import { checkService, copyService, prepareReverse, prepareService } from './prepare.ts'
 import { settleLegs } from './settle-legs.ts'
 
@@ -22,6 +27,8 @@ export interface SyncEvents {
   copying(progress: CopyProgress): void
   copied(table: string, rows: number): void
   following(direction: Direction): void
+  /** somebody has paused it; null = it goes on */
+  paused(paused: Paused | null): void
   /** about once a second while it follows */
   progress(progress: SyncProgress): void
   retrying(direction: Direction, error: Error): void
@@ -38,6 +45,8 @@ export type SyncResult =
 
 export interface SyncOptions {
   readonly once: boolean
+  /** who wants everything to be copied again, in place of the rows that are there; see `wishResnapshot` */
+  readonly resnapshot?: string
   readonly events: SyncEvents
   readonly signal: AbortSignal
 }
@@ -73,6 +82,7 @@ export async function followService(
       copying: (progress) => events.copying(progress),
       copied: (table, rows) => events.copied(table, rows),
       following: (direction) => events.following(direction),
+      paused: (paused) => events.paused(paused),
       progress(progress) {
         alarm.alive(progress.direction)
         events.progress(progress)
@@ -86,26 +96,69 @@ export async function followService(
 }
 
 async function copyAndFollow(app: App, name: string, options: SyncOptions): Promise<SyncResult> {
+  if (options.resnapshot === undefined) await refuseDetached(app, name)
+  else await requireUnused(app, name)
+  await using guard = new SlotGuard(app, name)
+  const signal = AbortSignal.any([options.signal, guard.tripped])
+  const work = syncUnderLease(app, name, guard, { ...options, signal })
+  try {
+    return await unlessTripped(work, guard.tripped)
+  } catch (error) {
+    if (guard.tripped.aborted && !options.signal.aborted) throw guard.tripped.reason
+    throw error
+  }
+}
+
+/** What the guard ends may hang in a target that does not answer: it gets this long to end in order, milliseconds. */
+const END_MS = 3_000
+
+async function unlessTripped<T>(work: Promise<T>, tripped: AbortSignal): Promise<T> {
+  const { promise, reject } = Promise.withResolvers<never>()
+  const onTrip = (): void => {
+    within(work, END_MS)
+      .catch(() => undefined)
+      .finally(() => reject(tripped.reason))
+  }
+  tripped.addEventListener('abort', onTrip, { once: true })
+  try {
+    return await Promise.race([work, promise])
+  } finally {
+    tripped.removeEventListener('abort', onTrip)
+  }
+}
+
+async function syncUnderLease(app: App, name: string, guard: SlotGuard, options: SyncOptions): Promise<SyncResult> {
   const findings = await checkService(app, name)
   if (findings.length > 0) return { kind: 'refused', findings }
   await installControl(app)
   const counters = { forward: newCounters(), reverse: newCounters() }
   let lease: Lease | null = await takeLease(app.control, leaseOptions(app, name, options.signal))
+  if (options.resnapshot !== undefined) {
+    await wishResnapshot(app, name, options.resnapshot).catch(async (error: unknown) => {
+      await lease?.[Symbol.asyncDispose]()
+      throw error
+    })
+  }
   while (lease !== null) {
     await using held: Lease = lease
-    await followUnder(app, name, held, counters, options)
+    await followUnder({ app, name, guard, lease: held, counters }, options)
     lease = held.lost.aborted ? await takeAgain(app, name, held.lost.reason as Error, options) : null
   }
   const position = formatLsn(await sourcePosition(app, name, 'forward'))
   return { kind: 'done', slot: namesOf(app.config, name).slot, position, counters }
 }
 
+interface Held {
+  readonly app: App
+  readonly name: string
+  readonly guard: SlotGuard
+  readonly lease: Lease
+  readonly counters: Record<Direction, SyncCounters>
+}
+
 /** Until the end of the work, of the lease or of the user's patience. */
 async function followUnder(
-  app: App,
-  name: string,
-  lease: Lease,
-  counters: Record<Direction, SyncCounters>,
+  { app, name, guard, lease, counters }: Held,
   { once, events, signal: stop }: SyncOptions,
 ): Promise<void> {
   const ending = new AbortController()
@@ -120,12 +173,9 @@ async function followUnder(
     const failed = (error: Error): void => events.retrying('forward', error)
     others.push(settleAbandoned(app, name, failed, besides), settleLegs(app, name, failed, besides))
     const onProgress = (now: SyncProgress): void => events.progress(now)
-    await follow(
-      { app, name, epoch: lease.epoch, extraRows: openExtraRows(app, name), signal, onProgress },
-      counters,
-      until,
-      events,
-    )
+    const job = { app, name, epoch: lease.epoch, extraRows: openExtraRows(app, name), signal, onProgress }
+    await using orders = followOrders(app, name, guard, (paused) => events.paused(paused))
+    await follow({ ...job, guard, orders }, counters, until, events)
   } catch (error) {
     // what breaks off with the lease is taken up with the next one
     if (!lease.lost.aborted) throw error

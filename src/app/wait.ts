@@ -80,7 +80,7 @@ async function behind(app: App, snapshot: StatusSnapshot, only: string | null, m
   const moving = snapshot.services.filter(isMoving)
   if (moving.length === 0) return [nothingMoves(snapshot, only)]
   const missing: string[] = []
-  for (const { service, stage, sync } of moving) {
+  for (const { service, stage, sync, paused } of moving) {
     const direction = STAGE_RULES[stage].authority === 'service' ? 'reverse' : 'forward'
     let mark = marks.get(service)
     if (mark?.direction !== direction) {
@@ -90,6 +90,7 @@ async function behind(app: App, snapshot: StatusSnapshot, only: string | null, m
     const applied = (await readProgress(app.control, service, direction))?.applied ?? null
     const alive = sync.some((pipeline) => pipeline.direction === direction && pipeline.alive)
     if (!alive) missing.push(`${service}: no sync worker is alive`)
+    else if (paused !== null) missing.push(`${service}: its sync is paused by ${paused.by} since ${paused.since}`)
     else if (applied === null) missing.push(`${service}: its worker has not yet said where it stands`)
     else if (applied < mark.position) missing.push(`${service}: ${mark.position - applied} bytes of the log behind`)
   }

@@ -14,7 +14,8 @@
 //     },
 //   })
 //
-// A group (`route serve|set|show`) has `subcommands` instead of `configure` and `run`.
+// A group (`route serve|set|show`) has `subcommands` instead of `configure` and `run`; a command may have both (`sync
+// users`, `sync ctl pause users`).
 // Throw a MigrateError to fail: the frame prints it and sets its exit code. The status of a result sets the exit code
 // too (ok 0, error 1, findings 3, action_required 4); `output.exit(code)` overrides it. When `signal` aborts, stop in
 // order and return or throw `signal.reason`: the frame exits 130 or 143. stdout gets the result only; progress is a line
@@ -38,6 +39,7 @@ export interface LeafDefinition<Options> {
   /** adds arguments and options */
   readonly configure?: (command: Command) => unknown
   readonly run: (context: CommandContext, args: readonly string[], options: Options) => Promise<void>
+  readonly subcommands?: readonly CommandDefinition[]
 }
 
 export interface GroupDefinition {

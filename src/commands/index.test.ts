@@ -35,6 +35,7 @@ interface Leaf {
 function leaves(definitions: readonly CommandDefinition[], above: readonly string[] = []): Leaf[] {
   return definitions.flatMap((definition) => {
     const names = [...above, definition.name]
-    return 'subcommands' in definition ? leaves(definition.subcommands, names) : [{ names, leaf: definition }]
+    const own = 'run' in definition ? [{ names, leaf: definition }] : []
+    return [...own, ...leaves(definition.subcommands ?? [], names)]
   })
 }

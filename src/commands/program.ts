@@ -62,10 +62,8 @@ function add(parent: Command, definition: CommandDefinition, frame: Frame): void
     .description(definition.summary)
     .helpCommand(false)
     .addHelpText('after', `\nOptions of every command: migrate --help\n\nExamples:\n${examples}`)
-  if ('subcommands' in definition) {
-    for (const subcommand of definition.subcommands) add(command, subcommand, frame)
-    return
-  }
+  for (const subcommand of definition.subcommands ?? []) add(command, subcommand, frame)
+  if (!('run' in definition)) return
   definition.configure?.(command)
   command.action(async () => {
     const context = contextOf(command.optsWithGlobals<GlobalOptions>(), frame)
@@ -121,7 +119,7 @@ function commandIn(argv: readonly string[], definitions: readonly CommandDefinit
     const found = known.find((definition) => definition.name === word)
     if (found === undefined) continue
     names += ` ${word}`
-    known = 'subcommands' in found ? found.subcommands : []
+    known = found.subcommands ?? []
   }
   return names
 }

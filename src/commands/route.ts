@@ -34,20 +34,24 @@ const serve = defineCommand<{ listen?: string }>({
   },
 })
 
-const set = defineCommand<{ percent: string }>({
+const set = defineCommand<{ percent?: string; off?: true }>({
   name: 'set',
   summary: 'Set the share of the reads that a service gets',
   examples: [
     'migrate route set users --percent 25',
     'migrate route set users --percent 0.5',
-    'migrate route set users --percent 0',
+    'migrate route set users --off',
   ],
   configure: (command) =>
     command
       .argument('<service>', 'name of the service in the configuration')
-      .requiredOption('--percent <number>', '0 to 100, three decimals'),
-  async run({ output, loadConfig }, [name = ''], { percent: text }) {
-    const percent = percentOf(text)
+      .option('--percent <number>', '0 to 100, three decimals')
+      .option('--off', 'all reads to the monolith, back to stage sync'),
+  async run({ output, loadConfig }, [name = ''], { percent: text, off }) {
+    if ((text === undefined) !== (off === true)) {
+      throw new MigrateError('USAGE', { reason: 'give either --percent or --off', command: 'migrate route set' })
+    }
+    const percent = text === undefined ? null : percentOf(text)
     const { openApp } = await import('../app/open.ts')
     const { setPercent } = await import('../app/route.ts')
     await using app = openApp(await loadConfig(), 'route-set')

@@ -1,6 +1,7 @@
-import type { PipelineStatus, ServiceStatus, StatusSnapshot } from '../app/status.ts'
+import type { PipelineStatus } from '../app/pipeline-status.ts'
+import type { ServiceStatus, StatusSnapshot } from '../app/status.ts'
 import type { VerificationStatus } from '../app/verification.ts'
-import { bytes } from '../ui/measure.ts'
+import { bytes, duration } from '../ui/measure.ts'
 import { type Colors, mark, plain } from '../ui/text.ts'
 import { age } from './reconcile-text.ts'
 
@@ -24,8 +25,16 @@ function serviceText(service: ServiceStatus, ansi: Colors): string {
     const writer = side === 'monolith' ? 'the monolith' : 'the service'
     lines.push(`│   writes    ${writer} (epoch ${epoch})${fenced ? ansi.yellow(', fenced now') : ''}`)
   }
+  if (service.paused !== null) {
+    const { by, since, reason } = service.paused
+    const why = reason === null ? '' : `: ${plain(reason)}`
+    lines.push(`│   sync      ${mark('waiting', `paused by ${plain(by)} since ${since}${why}`, ansi)}`)
+  }
   for (const pipeline of service.sync)
-    lines.push(`│   ${pipeline.direction.padEnd(8)}  ${pipelineText(pipeline, ansi)}`)
+    lines.push(
+      `│   ${pipeline.direction.padEnd(8)}  ${pipelineText(pipeline, ansi)}`,
+      `│             ${slotText(pipeline, service.service, ansi)}`,
+    )
   if (service.legs.length > 0) {
     const counts = service.legs.map(
       ({ state, verdict, count }) => `${count} ${state}${verdict === null ? '' : ` ${verdict}`}`,
@@ -54,11 +63,30 @@ function pipelineText(pipeline: PipelineStatus, ansi: Colors): string {
   const alive = pipeline.alive
     ? mark('ok', pipeline.state, ansi)
     : mark('failed', `no worker for ${pipeline.age.toFixed(0)} s`, ansi)
-  const lag = pipeline.lagBytes === null ? 'lag unknown' : `lag ${bytes(pipeline.lagBytes)}`
-  const retained =
-    pipeline.retainedBytes === null ? ansi.red('slot is gone') : `slot keeps ${bytes(pipeline.retainedBytes)}`
+  const lag = pipeline.lagBytes === null ? 'lag unknown' : `lag ${bytes(pipeline.lagBytes)}, ${seconds(pipeline)}`
   const foreign = pipeline.foreign === 0 ? '' : ansi.red(`, ${pipeline.foreign} foreign rows`)
-  return `${alive}, ${lag}, ${retained}, ${pipeline.rows} rows${pipeline.hold ? ', held for the grace' : ''}${legRows(pipeline)}${foreign}`
+  const throttled = pipeline.throttled === null ? '' : ansi.yellow(`, throttled: ${pipeline.throttled}`)
+  return `${alive}, ${lag}, ${pipeline.rows} rows${pipeline.hold ? ', held for the grace' : ''}${throttled}${legRows(pipeline)}${foreign}`
+}
+
+function seconds({ lagSeconds }: PipelineStatus): string {
+  return lagSeconds === null ? 'not known in time' : `${lagSeconds.toFixed(lagSeconds < 10 ? 1 : 0)} s`
+}
+
+/** What the server keeps for it, and for how long that may go on. */
+function slotText({ direction, retainedBytes, wal }: PipelineStatus, service: string, ansi: Colors): string {
+  const { status, capBytes, detachBytes, secondsToCap, detachedAt } = wal
+  if (detachedAt !== null) {
+    const next = direction === 'forward' ? `: migrate sync ${service} --resnapshot` : ''
+    return ansi.red(`✖ slot given up at ${detachedAt}${next}`)
+  }
+  if (status === 'gone') return ansi.red('✖ slot is gone')
+  if (status === 'unknown') return ansi.yellow('slot unknown: its server does not answer')
+  const said = status === 'reserved' ? 'slot' : ansi.yellow(`slot ${status},`)
+  const cap = capBytes === null ? 'unlimited' : `of ${bytes(capBytes)}`
+  const left = secondsToCap === null ? '' : `, full in ${duration(secondsToCap)} at least`
+  const limit = detachBytes === null ? '' : `, given up at ${bytes(detachBytes)}`
+  return `${said} keeps ${bytes(retainedBytes ?? 0)} ${cap}${limit}${left}`
 }
 
 /** What second legs had made of the rows: nothing is said about what was right. */

@@ -1,4 +1,5 @@
 import type { SyncEvents } from '../app/sync.ts'
+import type { Paused } from '../control/sync-control.ts'
 import type { Live } from '../ui/live.ts'
 import { Rate } from '../ui/rate.ts'
 import { type CopiedTable, type Followed, syncView } from '../ui/sync-view.ts'
@@ -37,6 +38,10 @@ export function syncLines(output: Output, of?: string): SyncEvents {
     // after trouble it is only known to follow when it has made progress
     following: (direction) =>
       tell({ event: 'following', direction }, troubles.has(direction) ? '' : `following ${direction}`),
+    paused(paused) {
+      const { by = null, since = null, reason = null } = paused ?? {}
+      tell({ event: paused === null ? 'resumed' : 'paused', by, since, reason }, pauseText(paused))
+    },
     progress({ direction, state, lagBytes, counters }) {
       if (troubles.delete(direction))
         tell({ event: 'following', direction, again: true }, `following ${direction} again`)
@@ -48,6 +53,12 @@ export function syncLines(output: Output, of?: string): SyncEvents {
       tell({ event: 'retrying', direction, reason: message }, line)
     },
   }
+}
+
+function pauseText(paused: Paused | null): string {
+  if (paused === null) return 'resumed'
+  const { by, since, reason } = paused
+  return `paused by ${plain(by)} since ${since}${reason === null ? '' : `: ${plain(reason)}`}; nothing is applied`
 }
 
 /** What a worker does, on a terminal. */
@@ -91,6 +102,9 @@ export function drawSync(live: Live, service: string, { colors }: Output): SyncE
     following(name) {
       direction(name)
       show()
+    },
+    paused(paused) {
+      live.line(`${paused === null ? colors.green('✔') : colors.yellow('◌')} ${pauseText(paused)}`)
     },
     progress({ direction: name, state, lagBytes, counters: { rows } }) {
       Object.assign(direction(name), {

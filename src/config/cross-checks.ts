@@ -9,6 +9,11 @@ interface Checked {
   >
 }
 
+/** `migrate sync ctl` is a group of commands. */
+export function checkNames({ services }: Checked): CrossIssue[] {
+  return Object.hasOwn(services, 'ctl') ? [{ path: ['services', 'ctl'], message: 'is the name of a command' }] : []
+}
+
 /** A table has one owner: two services copying it could not both be its authority. */
 export function checkOneOwner({ services }: Checked): CrossIssue[] {
   const owners = new Map<string, string>()

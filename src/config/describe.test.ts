@@ -46,6 +46,8 @@ test('every value has its origin, and none its secret', async () => {
     { key: 'services.users.routes', value: '[]', origin: { kind: 'default' } },
     { key: 'services.users.idempotent', value: 'true', origin: { kind: 'default' } },
     { key: 'services.users.maxRequestTime', value: '60000', origin: { kind: 'default' } },
+    { key: 'services.users.slot.detachRatio', value: '0.5', origin: { kind: 'default' } },
+    { key: 'services.users.slot.detachBytes', value: '10737418240', origin: { kind: 'default' } },
     { key: 'services.users.stores[0].kind', value: 'postgres', origin: { kind: 'written', at: at(8, 22) } },
     {
       key: 'services.users.stores[0].url',

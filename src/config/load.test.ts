@@ -34,6 +34,7 @@ describe('loadConfig', () => {
       control: {},
       router: { listen: { host: '127.0.0.1', port: 8080 } },
       alerts: [],
+      throttle: {},
       services: {
         users: {
           http: 'http://127.0.0.1:3001',
@@ -41,6 +42,7 @@ describe('loadConfig', () => {
           routes: [{ path: '/users/:id/**', sticky: ['header:x-user-id', 'path:id'], id: 'id' }],
           idempotent: true,
           maxRequestTime: 60_000,
+          slot: { detachRatio: 0.5, detachBytes: 10 * 1024 ** 3 },
           stores: [{ kind: 'postgres', url: 'postgres://u@localhost/users' }],
         },
       },
@@ -53,6 +55,20 @@ describe('loadConfig', () => {
   ])('takes tables as a list or a map: %s', async (tables, expected) => {
     const config = await load(VALID.replace('tables: [users]', tables))
     expect(config.services['users']?.tables).toEqual(expected)
+  })
+
+  test.each([
+    ['512KiB', 512 * 1024],
+    ['5MiB', 5 * 1024 ** 2],
+    ['1.5GiB', 1.5 * 1024 ** 3],
+  ])('takes %s as a size', async (size, bytes) => {
+    const config = await load(`${VALID}throttle: { rate: ${size} }\n`)
+    expect(config.throttle).toEqual({ rate: bytes })
+  })
+
+  test('refuses a service whose name is a command', async () => {
+    const wrong = load(VALID.replace(/^ {2}users:$/m, '  ctl:'))
+    await expect(wrong).rejects.toMatchObject({ code: 'CONFIG_INVALID', message: expect.stringContaining('command') })
   })
 
   test.each([

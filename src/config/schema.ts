@@ -1,8 +1,9 @@
 import { z } from 'zod'
 import { storeOptions } from '../stores/registry.ts'
+import { parseSize } from '../model/size.ts'
 import { postgresUrl } from '../stores/postgres/options.ts'
 import { DEFAULTS } from './defaults.ts'
-import { checkOneOwner, checkPathKeys, checkSlotNames } from './cross-checks.ts'
+import { checkNames, checkOneOwner, checkPathKeys, checkSlotNames } from './cross-checks.ts'
 
 const NAME_FORM = 'must be 1 to 30 lowercase letters, digits, - or _, beginning with a letter'
 const TABLE_FORM = 'must be a table name, or schema.table'
@@ -11,6 +12,9 @@ const STICKY_FORM = 'must be header:NAME, cookie:NAME or path:NAME'
 const PATH_FORM = 'must begin with / and have segments like orders, :id, *, and ** at the end only'
 const ID_FORM = 'must be the name of a field, with dots for a nested one'
 const TIME_FORM = 'must be a time like 500ms, 60s or 5m'
+const SIZE_FORM = 'must be a size like 512KiB, 5MiB or 10GiB'
+const RATIO_FORM = 'must be a number from 0.1 to 0.9'
+const SESSIONS_FORM = 'must be a whole number from 1'
 const LISTEN_FORM = 'must be host:port, for example 127.0.0.1:8080'
 
 const name = text(NAME_FORM, /^[a-z][a-z0-9_-]{0,29}$/)
@@ -18,6 +22,8 @@ const tableName = text(TABLE_FORM, /^[^\s.*"\p{Cc}]{1,63}(\.[^\s.*"\p{Cc}]{1,63}
 const httpUrl = z.string({ error: HTTP_FORM }).refine(isHttpOrigin, { error: HTTP_FORM })
 
 const time = text(TIME_FORM, /^\d+(ms|s|m)$/).transform(milliseconds)
+
+const size = text(SIZE_FORM, /^\d+(\.\d+)? ?(B|KiB|MiB|GiB)$/).transform((given) => parseSize(given) ?? 0)
 
 const tableOptions = z.strictObject({}, { error: 'must be a map of options, or empty' })
 
@@ -66,6 +72,23 @@ const service = z.strictObject(
     maxRequestTime: time
       .prefault(`${DEFAULTS.maxRequestMs / 1_000}s`)
       .describe('without `idempotent()`: the longest that one of its requests may run, after its caller has left too'),
+    slot: z
+      .strictObject(
+        {
+          detachRatio: z
+            .number({ error: RATIO_FORM })
+            .min(0.1, RATIO_FORM)
+            .max(0.9, RATIO_FORM)
+            .default(DEFAULTS.slotDetachRatio)
+            .describe('share of max_slot_wal_keep_size at which a slot whose target does not follow is given up'),
+          detachBytes: size
+            .prefault(`${DEFAULTS.slotDetachBytes / 1024 ** 3}GiB`)
+            .describe('the log that it may keep where max_slot_wal_keep_size is unlimited'),
+        },
+        { error: 'must be a map' },
+      )
+      .prefault({})
+      .describe("when its replication slots are given up, so that the server's disk stays safe"),
     stores: z
       .array(storeOptions, { error: 'must be a list' })
       .min(1, 'must have at least one store')
@@ -145,6 +168,22 @@ export const configSchema = z
         .array(alert, { error: 'must be a list' })
         .default([])
         .describe('who is told when a sync fails or rows differ, without asking'),
+      throttle: z
+        .strictObject(
+          {
+            rate: size.optional().describe('highest rate at which a service writes what it reads, in bytes a second'),
+            monolithSessions: z
+              .int({ error: SESSIONS_FORM })
+              .min(1, SESSIONS_FORM)
+              .optional()
+              .describe(
+                "more statements than this at work in the monolith's database slow the sync to a batch a second",
+              ),
+          },
+          { error: 'must be a map' },
+        )
+        .default({})
+        .describe('how much the sync of each service may take; `migrate sync ctl set` changes it while it runs'),
       services: z
         .record(name, service, { error: 'must be a map of services' })
         .describe('one entry per service, by its name'),
@@ -152,7 +191,12 @@ export const configSchema = z
     { error: 'must be a map' },
   )
   .superRefine((config, context) => {
-    for (const issue of [...checkOneOwner(config), ...checkSlotNames(config), ...checkPathKeys(config)]) {
+    for (const issue of [
+      ...checkNames(config),
+      ...checkOneOwner(config),
+      ...checkSlotNames(config),
+      ...checkPathKeys(config),
+    ]) {
       context.addIssue({ code: 'custom', message: issue.message, path: [...issue.path] })
     }
   })

@@ -1,6 +1,7 @@
 import { readdirSync } from 'node:fs'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { type PostgresServer, startPostgres } from '../../fixtures/servers/postgres.ts'
+import { asLsn } from '../model/lsn.ts'
 import { newCounters, type Progress } from '../model/progress.ts'
 import type { Database, Sql } from '../model/sql.ts'
 import { openDatabase } from '../stores/postgres/database.ts'
@@ -230,10 +231,13 @@ test('an older worker does not overwrite the progress of a newer one', async () 
   const progress: Progress = {
     ...{ service: 'p', direction: 'forward', worker: 'a/1', epoch: 4, phase: 'streaming', state: 'apply' },
     ...{ applied: null, source: null, hold: false, counters },
+    ...{ lagSeconds: 0.25, throttled: null, walEnd: asLsn(77n), walRate: null },
   }
   await writeProgress(database, progress, false)
   await writeProgress(database, { ...progress, epoch: 3, worker: 'old/1' }, true)
-  expect(await readProgress(database, 'p', 'forward')).toMatchObject({ worker: 'a/1', epoch: 4, counters })
+  expect(await readProgress(database, 'p', 'forward')).toMatchObject({
+    ...{ worker: 'a/1', epoch: 4, counters, lagSeconds: 0.25, walEnd: 77n },
+  })
   await writeProgress(database, { ...progress, epoch: 5, worker: 'new/1' }, false)
   expect(await readProgress(database, 'p', 'forward')).toMatchObject({ worker: 'new/1', epoch: 5 })
   expect(await readProgress(database, 'p', 'reverse')).toBeNull()

@@ -21,7 +21,8 @@ const VERIFICATION_HOURS = 24
 
 /** All gates of a cutover. Nothing is changed. */
 export async function cutoverGates(service: string, ports: MovePorts): Promise<Gate[]> {
-  const [forward, reverse, routers, keys, long, unarmed, gate, legs, verification] = await Promise.all([
+  const [pause, forward, reverse, routers, keys, long, unarmed, gate, legs, verification] = await Promise.all([
+    pauseGates(service, ports),
     workerGates(service, ports, 'forward'),
     workerGates(service, ports, 'reverse'),
     routerGates(ports),
@@ -33,6 +34,7 @@ export async function cutoverGates(service: string, ports: MovePorts): Promise<G
     ports.verification(),
   ])
   return [
+    ...pause,
     ...forward,
     ...reverse,
     ...routers,
@@ -70,17 +72,29 @@ async function legGates(service: string, ports: MovePorts): Promise<Gate[]> {
 
 /** All gates of a rollback from `live`. */
 export async function rollbackGates(service: string, ports: MovePorts): Promise<Gate[]> {
-  const [forward, reverse, routers, long] = await Promise.all([
+  const [pause, forward, reverse, routers, long] = await Promise.all([
+    pauseGates(service, ports),
     workerGates(service, ports, 'forward'),
     workerGates(service, ports, 'reverse'),
     routerGates(ports),
     ports.longTransactions(LONG_TRANSACTION),
   ])
   return [
+    ...pause,
     ...forward,
     ...reverse,
     ...routers,
     count(`transactions open for ${LONG_TRANSACTION} s`, long, 'Wait for them, or end them.'),
+  ]
+}
+
+/** A paused worker applies nothing: a run would stop writes, and wait in vain. Nothing is said while it is not paused. */
+async function pauseGates(service: string, ports: MovePorts): Promise<Gate[]> {
+  const paused = await ports.paused()
+  if (paused === null) return []
+  const remedy = `Run \`migrate sync ctl resume ${service}\`.`
+  return [
+    { name: 'sync paused', measured: paused, comparator: '=', threshold: 'no', ok: false, remedy, mayPass: false },
   ]
 }
 

@@ -57,6 +57,8 @@ export interface MovePorts {
   routers(): Promise<readonly RouterReading[]>
 
   worker(direction: Direction): Promise<WorkerReading | null>
+  /** who has paused the sync of the service, since when; null = nobody */
+  paused(): Promise<string | null>
   /** end of the log on the side that the direction reads from */
   sourcePosition(direction: Direction): Promise<bigint>
   setGrace(run: number, milliseconds: number): Promise<void>

@@ -81,4 +81,6 @@ export const NOTE = {
   start: 'migrate.start',
   /** `<service>`: reconcile waits until the pipeline's checkpoint is beyond it */
   fence: 'migrate.fence',
+  /** `<service> <direction>`, outside of transactions: what moves the slot on while nobody writes to its tables */
+  heartbeat: 'migrate.heartbeat',
 } as const

@@ -1,7 +1,8 @@
 import type { Lsn } from './lsn.ts'
 
 /** forward: monolith → service; reverse: service → monolith. */
-export type Direction = 'forward' | 'reverse'
+export const DIRECTIONS = ['forward', 'reverse'] as const
+export type Direction = (typeof DIRECTIONS)[number]
 
 export type PipelineState = 'apply' | 'discard' | 'sealed'
 
@@ -20,6 +21,16 @@ export interface Progress {
   /** end of the source's log when last asked */
   readonly source: Lsn | null
   readonly hold: boolean
+  /**
+   * everything that the source had committed so many seconds before this report is durable in the target; null = not
+   * known yet
+   */
+  readonly lagSeconds: number | null
+  /** why it wrote slower than it could; null = it did not */
+  readonly throttled: string | null
+  /** end of the source's log as it was last measured, and how fast that grows in bytes a second */
+  readonly walEnd: Lsn | null
+  readonly walRate: number | null
   readonly counters: SyncCounters
 }
 

@@ -1,6 +1,7 @@
 import type { Lsn } from '../model/lsn.ts'
 import type { Direction, SyncCounters } from '../model/progress.ts'
 import type { ExtraRows } from './extra-rows.ts'
+import type { Pace } from './pace.ts'
 import type { PipelineControl, Sink, SpoolFile, WalStream } from './ports.ts'
 
 export interface PipelineOptions {
@@ -14,6 +15,8 @@ export interface PipelineOptions {
   readonly openSpool: () => SpoolFile
   /** shared by both directions of a service; none = rows that second legs make are not looked at */
   readonly extraRows?: ExtraRows | undefined
+  /** none = as fast as it can */
+  readonly pace?: Pace
   /** ends by itself once everything up to here is durable */
   readonly until?: Lsn
   /** a place where a test ends or freezes this process */

@@ -79,14 +79,15 @@ class Pipeline {
       this.#throwIfEnded()
       if (standing.stale) await this.#reload()
       if (standing.checkpoint.state === 'sealed') return 'sealed'
-      await this.#lookAtExtra()
+      const pace = this.#pace()
+      if (pace !== 'paused') await this.#lookAtExtra()
       const now = performance.now()
       const count = batchLength(this.#receiver.queue, (pending) => this.#isDue(pending, now))
-      if (count > 0) {
+      if (count > 0 && pace === 0) {
         await this.#write(count)
         continue
       }
-      await this.#idle()
+      await this.#idle(pace === 'paused' ? ASK_EVERY : pace)
       if (this.#options.until !== undefined && this.#applied() >= this.#options.until) {
         await this.#persistIdle()
         return 'reached'
@@ -106,9 +107,19 @@ class Pipeline {
     })
   }
 
+  /** A transaction that is written in part goes on: it holds locks in the target. */
+  #pace(): number | 'paused' {
+    const { pace } = this.#options
+    return pace === undefined || this.#writer.isOpen ? 0 : pace.wait(performance.now())
+  }
+
   async #write(count: number): Promise<void> {
     const { token } = this.#standing.checkpoint
-    if (await this.#writer.write(count)) this.#reporter.note()
+    const bytes = this.#receiver.queue.slice(0, count).reduce((sum, { transaction }) => sum + transaction.bytes, 0)
+    if (await this.#writer.write(count)) {
+      this.#reporter.note()
+      this.#options.pace?.wrote(performance.now(), bytes)
+    }
     // somebody waits for a token
     if (this.#standing.checkpoint.token !== token) await this.#reporter.tell('streaming')
     else await this.#tick()
@@ -124,8 +135,8 @@ class Pipeline {
     await this.#reporter.tell('streaming')
   }
 
-  /** Waits for something to do; keeps the idle progress known and durable meanwhile. */
-  async #idle(): Promise<void> {
+  /** Waits for something to do, at least `least` milliseconds; keeps the idle progress known and durable meanwhile. */
+  async #idle(least: number): Promise<void> {
     const { checkpoint } = this.#standing
     const now = performance.now()
     if (now - this.#lastAsk >= ASK_EVERY) {
@@ -140,7 +151,7 @@ class Pipeline {
     if (waited >= IDLE_CHECKPOINT_MS || behind >= IDLE_CHECKPOINT_BYTES) await this.#persistIdle()
     const head = this.#receiver.queue[0]
     const wait = head === undefined ? ASK_EVERY : dueAt(head, this.#standing.checkpoint) - performance.now()
-    await this.#waker.sleep(Math.max(1, Math.min(ASK_EVERY, wait)), this.#options.signal)
+    await this.#waker.sleep(Math.max(1, Math.min(ASK_EVERY, Math.max(wait, least))), this.#options.signal)
   }
 
   /** Legs of requests that changed no row are revoked too, so that none stays open for ever. */

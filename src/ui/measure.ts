@@ -1,14 +1,4 @@
-/** `1.2 MiB` */
-export function bytes(count: number): string {
-  if (count < 1024) return `${count} B`
-  const [value, unit] =
-    count < 1024 ** 2
-      ? [count / 1024, 'KiB']
-      : count < 1024 ** 3
-        ? [count / 1024 ** 2, 'MiB']
-        : [count / 1024 ** 3, 'GiB']
-  return `${value.toFixed(1)} ${unit}`
-}
+export { formatSize as bytes } from '../model/size.ts'
 
 /** `42 s`, `3 min`, `1.5 h` */
 export function duration(seconds: number): string {

@@ -65,12 +65,18 @@ export async function publish(database: Database, publication: string, tables: r
   )
 }
 
+/** Takes the publication away, with whatever somebody has made of it. */
+export async function dropPublication(database: Database, publication: string): Promise<void> {
+  await patiently(() =>
+    database.transaction(async (sql) => {
+      await sql.query(`set local lock_timeout = '200ms'`)
+      await sql.query(`drop publication if exists ${quote(publication)}`)
+    }),
+  )
+}
+
 /** Tables that the publication does not have, all of them when it is not there. */
-export async function unpublished(
-  database: Database,
-  publication: string,
-  tables: readonly TableInfo[],
-): Promise<string[]> {
+async function unpublished(database: Database, publication: string, tables: readonly TableInfo[]): Promise<string[]> {
   const { rows } = await database.query<{ table: string }>(
     `select schemaname || '.' || tablename as "table" from pg_publication_tables where pubname = $1`,
     [publication],

@@ -34,14 +34,52 @@ export async function readCheckpoint(
   return row === undefined ? null : { ...row, commitLsn: asLsn(BigInt(row.at)) }
 }
 
-export async function createCheckpoint(
-  sql: Sql,
-  row: { pipeline: string; state: PipelineState; at: Lsn; sourceSystem: string },
-): Promise<void> {
+export interface NewCheckpoint {
+  readonly pipeline: string
+  readonly state: PipelineState
+  readonly at: Lsn
+  readonly sourceSystem: string
+  /** null = the next start notes them */
+  readonly sourceTimeline?: number | null
+  readonly publication?: string | null
+}
+
+/** Fails when there is one: another worker was faster. */
+export async function createCheckpoint(sql: Sql, row: NewCheckpoint): Promise<void> {
   await sql.query(
-    `insert into migrate.checkpoint (pipeline, epoch, state, commit_lsn, source_system) values ($1, 0, $2, $3, $4)`,
-    [row.pipeline, row.state, formatLsn(row.at), row.sourceSystem],
+    `insert into migrate.checkpoint (pipeline, epoch, state, commit_lsn, source_system, source_timeline, publication)
+     values ($1, 0, $2, $3, $4, $5, $6)`,
+    valuesOf(row),
   )
+}
+
+/** Begins anew, in place of what is there; whoever has claimed that writes nothing any more. */
+export async function renewCheckpoint(sql: Sql, row: NewCheckpoint): Promise<void> {
+  await sql.query(
+    `insert into migrate.checkpoint (pipeline, epoch, state, commit_lsn, source_system, source_timeline, publication)
+     values ($1, 0, $2, $3, $4, $5, $6)
+     on conflict (pipeline) do update set epoch = checkpoint.epoch + 1, state = excluded.state,
+       commit_lsn = excluded.commit_lsn, ordinal = 0, hold = false, grace_ms = 0, token = null, authority_epoch = null,
+       tracking = null, source_system = excluded.source_system, source_timeline = excluded.source_timeline,
+       publication = excluded.publication, updated_at = clock_timestamp()`,
+    valuesOf(row),
+  )
+}
+
+/** Goes on behind a slot that was made again, dropping what it reads until a start token. False = it was claimed anew. */
+export async function discardFrom(sql: Sql, row: Omit<NewCheckpoint, 'state'>): Promise<boolean> {
+  const { rowCount } = await sql.query(
+    `update migrate.checkpoint set epoch = epoch + 1, state = $2, commit_lsn = $3, ordinal = 0, token = null,
+       authority_epoch = null, source_system = $4, source_timeline = $5, publication = $6
+     where pipeline = $1 and state <> 'sealed'`,
+    valuesOf({ ...row, state: 'discard' }),
+  )
+  return rowCount === 1
+}
+
+function valuesOf(row: NewCheckpoint): unknown[] {
+  const { pipeline, state, at, sourceSystem, sourceTimeline = null, publication = null } = row
+  return [pipeline, state, formatLsn(at), sourceSystem, sourceTimeline, publication]
 }
 
 /** What the authority row says when a sealed pipeline is claimed. */

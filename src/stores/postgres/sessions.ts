@@ -14,3 +14,13 @@ export async function longTransactions(sql: Sql, seconds: number): Promise<strin
   )
   return rows.map((row) => row.text)
 }
+
+/** Statements of clients that are at work in this database now, ours and waiting ones included, this one not. */
+export async function activeStatements(sql: Sql): Promise<number> {
+  const { rows } = await sql.query<{ count: number }>(
+    `select count(*)::int as count from pg_stat_activity
+     where datname = current_database() and backend_type = 'client backend' and state = 'active'
+       and pid <> pg_backend_pid()`,
+  )
+  return rows[0]?.count ?? 0
+}

@@ -1,8 +1,8 @@
 import pg from 'pg'
-import { asLsn, type Lsn, parseLsn } from '../../model/lsn.ts'
+import { asLsn, type Lsn, parseLsn, ZERO_LSN } from '../../model/lsn.ts'
 import type { Sql } from '../../model/sql.ts'
 import { clientConfig, type DatabaseOptions } from './database.ts'
-import { quote } from './identifier.ts'
+import { quote, quoteLiteral } from './identifier.ts'
 import { parseLogin } from './login.ts'
 import { translate } from './translate.ts'
 
@@ -38,24 +38,58 @@ export async function createSlot(options: DatabaseOptions, slot: string): Promis
 
 export interface SlotInfo {
   readonly active: boolean
-  readonly activePid: number | null
   readonly walStatus: string
+  /** it belongs to this database and to our plugin */
+  readonly usable: boolean
   readonly confirmed: Lsn
-  /** bytes of WAL that the slot holds back */
+  /** bytes of the log that the slot holds back */
   readonly retained: number
+  /** bytes that may still be written before the server may take the log from it; null = no limit */
+  readonly room: number | null
 }
 
-export async function readSlot(sql: Sql, slot: string): Promise<SlotInfo | null> {
-  const { rows } = await sql.query<Omit<SlotInfo, 'confirmed'> & { at: string | null }>(
-    `select active, active_pid as "activePid", coalesce(wal_status, 'lost') as "walStatus",
-       (confirmed_flush_lsn - '0/0')::text as at,
-       pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn)::float8 as retained
-     from pg_replication_slots where slot_name = $1`,
+/** The log of a server, with one slot. */
+export interface LogReading {
+  /** end of what is on its disk */
+  readonly walEnd: Lsn
+  /** max_slot_wal_keep_size in bytes; null = unlimited */
+  readonly cap: number | null
+  readonly slot: SlotInfo | null
+}
+
+export async function readLog(sql: Sql, slot: string): Promise<LogReading> {
+  const { rows } = await sql.query<{
+    end: string
+    cap: number | null
+    slot: (Omit<SlotInfo, 'confirmed'> & { at: string }) | null
+  }>(
+    `with log as (select ${WAL_END} as wal_end)
+     select (wal_end - '0/0')::text as "end",
+       (select nullif(setting::float8, -1) * 1048576 from pg_settings where name = 'max_slot_wal_keep_size') as cap,
+       (select json_build_object('active', active, 'walStatus', coalesce(wal_status, 'lost'),
+          'usable', plugin = 'pgoutput' and database = current_database(), 'room', safe_wal_size,
+          'at', (coalesce(confirmed_flush_lsn, '0/0') - '0/0')::text,
+          'retained', coalesce(greatest(pg_wal_lsn_diff(wal_end, restart_lsn), 0), 0))
+        from pg_replication_slots where slot_name = $1) as slot
+     from log`,
     [slot],
   )
   const row = rows[0]
-  return row === undefined ? null : { ...row, confirmed: asLsn(BigInt(row.at ?? '0')) }
+  if (row === undefined) return { walEnd: ZERO_LSN, cap: null, slot: null }
+  const { end, cap, slot: found } = row
+  return {
+    walEnd: asLsn(BigInt(end)),
+    cap,
+    slot: found === null ? null : { ...found, confirmed: asLsn(BigInt(found.at)) },
+  }
 }
+
+export async function readSlot(sql: Sql, slot: string): Promise<SlotInfo | null> {
+  return (await readLog(sql, slot)).slot
+}
+
+/** A standby answers too: whoever fails over must get an answer, not an error of the server. */
+export const WAL_END = `case when pg_is_in_recovery() then pg_last_wal_replay_lsn() else pg_current_wal_flush_lsn() end`
 
 /** Ends the session that still uses the slot: an earlier worker of ours, dead or frozen. */
 export async function freeSlot(sql: Sql, slot: string): Promise<void> {
@@ -69,4 +103,12 @@ export async function freeSlot(sql: Sql, slot: string): Promise<void> {
 
 export async function dropSlot(sql: Sql, slot: string): Promise<void> {
   await sql.query(`select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name = $1`, [slot])
+}
+
+/** Makes a slot without a snapshot; returns where it begins. */
+export async function makeSlot(sql: Sql, slot: string): Promise<Lsn> {
+  const { rows } = await sql.query<{ at: string }>(
+    `select (lsn - '0/0')::text as at from pg_create_logical_replication_slot(${quoteLiteral(slot)}, 'pgoutput')`,
+  )
+  return asLsn(BigInt(rows[0]?.at ?? '0'))
 }

@@ -7,8 +7,9 @@ import type { Sql } from '../../model/sql.ts'
 import type { TableInfo } from './catalogue.ts'
 import { connect, type DatabaseOptions, openDatabase } from './database.ts'
 import { quote, quoteLiteral, quoteTable } from './identifier.ts'
-import { createCheckpoint } from './checkpoint.ts'
+import { createCheckpoint, renewCheckpoint } from './checkpoint.ts'
 import { tableSize } from './range-bounds.ts'
+import { clearForCopy } from './resnapshot.ts'
 import { createSlot } from './slot.ts'
 import { translate } from './translate.ts'
 
@@ -21,6 +22,13 @@ export interface CopyOptions {
   readonly slot: string
   readonly pipeline: string
   readonly sourceSystem: string
+  readonly sourceTimeline?: number
+  /** fingerprint of the publication, read before this */
+  readonly publication?: string | null
+  /** in place of the rows and the checkpoint that are there; else the tables must be empty */
+  readonly replace?: boolean
+  /** a place where a test ends or freezes this process */
+  readonly failpoint?: (name: string) => Promise<void>
   /** the same tables on both sides, in the same order */
   readonly tables: readonly { readonly source: TableInfo; readonly target: TableInfo }[]
   readonly onTable: (table: string, rows: number) => void
@@ -53,6 +61,10 @@ export async function copyTables(options: CopyOptions): Promise<void> {
     await source.sql.query(`set transaction snapshot ${quoteLiteral(slot.snapshot)}`)
     await target.sql.query(`set session_replication_role = replica`)
     await target.sql.query(`begin`)
+    if (options.replace === true) {
+      const tables = options.tables.map((pair) => pair.target)
+      await clearForCopy(target.sql, options.pipeline, tables)
+    }
     for (const [at, pair] of options.tables.entries()) {
       const { rows: estimate } = await tableSize(source.sql, pair.source)
       const told = { estimate: Math.round(estimate), number: at + 1, of: options.tables.length }
@@ -61,8 +73,11 @@ export async function copyTables(options: CopyOptions): Promise<void> {
       )
       await copyTable(source.client, target, pair, options)
     }
-    const row = { pipeline: options.pipeline, at: slot.consistentPoint, sourceSystem: options.sourceSystem }
-    await createCheckpoint(target.sql, { ...row, state: 'apply' })
+    const { pipeline: name, sourceSystem, sourceTimeline, publication } = options
+    const origin = { sourceSystem, sourceTimeline: sourceTimeline ?? null, publication: publication ?? null }
+    const checkpoint = { pipeline: name, at: slot.consistentPoint, state: 'apply', ...origin } as const
+    await (options.replace === true ? renewCheckpoint : createCheckpoint)(target.sql, checkpoint)
+    await options.failpoint?.('sync.copy.before-commit')
     await target.sql.query(`commit`)
     await source.sql.query(`commit`)
   } catch (error) {
@@ -104,12 +119,12 @@ async function copyTable(
   source: pg.Client,
   target: { client: pg.Client; sql: Sql },
   pair: { source: TableInfo; target: TableInfo },
-  { onTable, signal }: Pick<CopyOptions, 'onTable' | 'signal'>,
+  { onTable, signal, replace }: Pick<CopyOptions, 'onTable' | 'signal' | 'replace'>,
 ): Promise<void> {
   signal?.throwIfAborted()
-  const { rows } = await target.sql.query(`select 1 from ${quoteTable(pair.target)} limit 1`)
+  const old = replace === true ? [] : (await target.sql.query(`select 1 from ${quoteTable(pair.target)} limit 1`)).rows
   const name = `${pair.target.schema}.${pair.target.name}`
-  if (rows.length > 0) throw new MigrateError('TARGET_NOT_EMPTY', { table: name, service: name })
+  if (old.length > 0) throw new MigrateError('TARGET_NOT_EMPTY', { table: name, service: name })
   const columns = pair.source.columns
     .filter((column) => column.generated === '')
     .map((column) => quote(column.name))
