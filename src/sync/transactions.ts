@@ -171,7 +171,7 @@ export class Transactions implements Disposable {
         if (message.kind !== 'relation') continue
         open.keep(block, i, relations)
         open.from = i + 1
-        relations = described(relations, message.relation)
+        relations = described(relations, interned(this.#relations, message.relation))
       }
       open.keep(block, block.count, relations)
       left -= 1
@@ -196,11 +196,15 @@ function isStreamable(kind: number): boolean {
   return isChange(kind) || kind === 0x52 || kind === 0x59 || kind === 0x4d
 }
 
-/** The server repeats itself after every change of any table: one that is the same keeps its identity. */
 function described(relations: Relations, relation: Relation): Relations {
+  const described = interned(relations, relation)
+  return relations.get(relation.id) === described ? relations : new Map(relations).set(relation.id, described)
+}
+
+/** The server repeats itself after every change of any table: one that is the same keeps its identity. */
+function interned(relations: Relations, relation: Relation): Relation {
   const known = relations.get(relation.id)
-  if (known !== undefined && JSON.stringify(known) === JSON.stringify(relation)) return relations
-  return new Map(relations).set(relation.id, relation)
+  return known !== undefined && JSON.stringify(known) === JSON.stringify(relation) ? known : relation
 }
 
 function malformed(reason: string): MigrateError {

@@ -48,6 +48,13 @@ export const DEFECTS: readonly Defect[] = [
   },
   {
     check: 'privileges',
+    says: 'no TEMPORARY',
+    service: 'revoke temporary on database users from public',
+    undo: { service: 'grant temporary on database users to public' },
+    mends: true,
+  },
+  {
+    check: 'privileges',
     says: 'no SELECT',
     service: 'revoke select on users from users_owner',
     undo: { service: 'grant select on users to users_owner' },

@@ -5,7 +5,7 @@ export const privileges: Check = {
   id: 'privileges',
   severity: 'error',
   looksFor:
-    'an apply role that may not read a table or create the schema migrate; one that cannot see other sessions is a warning',
+    'an apply role that may not read a table, create the schema migrate or temporary tables; one that cannot see other sessions is a warning',
   why: 'Without them a copy stops half-way, or migrate cannot name the session that it waits for.',
   async find(context) {
     const found = await Promise.all([
@@ -43,18 +43,23 @@ async function tableFound(side: Side, oids: readonly number[]): Promise<Found[]>
 }
 
 async function databaseFound(side: Side): Promise<Found[]> {
-  const { rows } = await side.sql.query<{ creates: boolean; monitors: boolean; signals: boolean }>(
+  const { rows } = await side.sql.query<{ creates: boolean; stages: boolean; monitors: boolean; signals: boolean }>(
     `select has_database_privilege(current_database(), 'create')
          or coalesce((select pg_has_role(nspowner, 'usage') from pg_namespace where nspname = 'migrate'), false) as creates,
+       has_database_privilege(current_database(), 'temporary') as stages,
        pg_has_role(current_user, 'pg_monitor', 'usage') as monitors,
        pg_has_role(current_user, 'pg_signal_backend', 'usage') as signals`,
   )
-  const { creates = true, monitors = true, signals = true } = rows[0] ?? {}
+  const { creates = true, stages = true, monitors = true, signals = true } = rows[0] ?? {}
   const { user, database } = side.server
   const found: Found[] = []
   if (!creates) {
     const sql = `grant create on database ${quote(database)} to ${quote(user)};`
     found.push(bySql(side, `${user} may not create the schema migrate`, 'no CREATE on the database', [sql]))
+  }
+  if (!stages) {
+    const sql = `grant temporary on database ${quote(database)} to ${quote(user)};`
+    found.push(bySql(side, `${user} may not create temporary tables`, 'no TEMPORARY on the database', [sql]))
   }
   const wanted = [
     ...(monitors ? [] : ['pg_monitor']),
