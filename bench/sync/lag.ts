@@ -65,7 +65,7 @@ async function follow(bed: Bed, side: Side, node: readonly string[]) {
 
 async function probe(bed: Bed, side: Side, from: number, { perSecond, seconds }: LagOptions) {
   const [source, target] = [await open(bed.source.url('bench')), await open(bed.target.url(side))]
-  await using load = await steadyLoad(bed, perSecond, seconds)
+  await using load = await steadyLoad(bed, { perSecond, seconds })
   let sent = from
   let written: Promise<unknown> = Promise.resolve()
   const beating = setInterval(() => {

@@ -18,8 +18,10 @@ export interface Workload {
 const CLIENTS = 4
 const ACCOUNTS = 100_000
 
-export const BIG_INSERT = (rows: number): string =>
-  `insert into accounts select i, 1, 0, 'inserted' from generate_series(${ACCOUNTS + 1}, ${ACCOUNTS + rows}) i`
+/** One transaction; the accounts behind the first `before` of such ones. */
+export const bigInsert = (rows: number, before = 0): string =>
+  `insert into accounts select i, 1, 0, 'inserted'
+   from generate_series(${ACCOUNTS + before + 1}, ${ACCOUNTS + before + rows}) i`
 
 /** 325,000 small transactions of an update and an insert, one insert of a million rows, one update of half of them. */
 export function mixed(scale: number): Workload {
@@ -33,7 +35,7 @@ export function mixed(scale: number): Workload {
     changes: small * CLIENTS * 2 + inserted + updated,
     async write(bed) {
       await inParallel(bed, `call small(${small}, ${ACCOUNTS})`)
-      await bed.sql.query(BIG_INSERT(inserted))
+      await bed.sql.query(bigInsert(inserted))
       await bed.sql.query(`update accounts set abalance = abalance + 1 where aid between ${ACCOUNTS + 1}
         and ${ACCOUNTS + updated}`)
     },
@@ -58,8 +60,15 @@ export function hotKeys(scale: number): Workload {
   }
 }
 
+export interface Rate {
+  readonly perSecond: number
+  readonly seconds: number
+  /** commits do not wait for the disk; then the log is not sent at once either */
+  readonly hasty?: boolean
+}
+
 /** pgbench with the small transactions of `mixed`, at a steady rate: begun on time, whatever the ones before take. */
-export async function steadyLoad(bed: Bed, perSecond: number, seconds: number): Promise<RunningProcess> {
+export async function steadyLoad(bed: Bed, { perSecond, seconds, hasty = false }: Rate): Promise<RunningProcess> {
   const file = join(bed.folder, 'small.sql')
   const script = `\\set aid random(1, ${ACCOUNTS})
 begin;
@@ -69,7 +78,7 @@ end;
 `
   await writeFile(file, script)
   const flags = ['-n', '-f', file, '-M', 'prepared', '-c', '8', '-R', String(perSecond), '-T', String(seconds)]
-  return bed.program('pgbench', flags, { cpu: 0 })
+  return bed.program('pgbench', flags, { cpu: 0, hasty })
 }
 
 /** Transactions of several sessions interleave in the log, as those of an application do. */
