@@ -120,8 +120,8 @@ test('an apply of ours waits as an empty transaction, so that its position count
   await receiver.close()
 })
 
-test('pulls no more while 16 MiB wait, and goes on when they are gone', async () => {
-  const batch = (at: number): Frame[] => [begin(at), insertOf(9 * 1024 * 1024), commit(at)]
+test('pulls no more while 8 MiB wait, and goes on when they are gone', async () => {
+  const batch = (at: number): Frame[] => [begin(at), insertOf(5 * 1024 * 1024), commit(at)]
   const stream = new MemoryStream([[relation], batch(1), batch(2), batch(3)])
   const receiver = await receive(stream, 3)
   await new Promise((resolve) => setImmediate(resolve))
@@ -134,7 +134,7 @@ test('pulls no more while 16 MiB wait, and goes on when they are gone', async ()
 })
 
 test('closing ends a receiver that waits for room', async () => {
-  const stream = new MemoryStream([[relation, begin(1), insertOf(17 * 1024 * 1024), commit(1)], [keepalive(9)]])
+  const stream = new MemoryStream([[relation, begin(1), insertOf(9 * 1024 * 1024), commit(1)], [keepalive(9)]])
   const receiver = await receive(stream, 1)
   await receiver.close()
   expect(stream.closed).toBe(true)

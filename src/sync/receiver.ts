@@ -21,7 +21,7 @@ export interface ReceiverOptions {
 export type Received = Pending & { readonly transaction: RawTransaction }
 
 /** Bytes of transactions that may wait in memory before the stream is no longer pulled. */
-const WAITING_BYTES = 16 * 1024 * 1024
+const WAITING_BYTES = 8 * 1024 * 1024
 /** What a transaction takes in memory besides its bytes, about. */
 const OVERHEAD_BYTES = 500
 
