@@ -38,9 +38,14 @@ afterAll(async () => {
 })
 
 /** Where a worker is stopped: anywhere, or where it holds or has just let go of an open transaction. */
-const PLACES: readonly (string | null)[] = [null, ...failpointNames('forward').filter((name) => !name.endsWith('.part'))]
+const PLACES: readonly (string | null)[] = [
+  null,
+  ...failpointNames('forward').filter((name) => !name.endsWith('.part')),
+]
 
-test(`${ROUNDS} workers sleep through their lease: nothing is written in their name`, { timeout: 3_600_000 }, async () => {
+test(`${ROUNDS} workers sleep through their lease: nothing is written in their name`, {
+  timeout: 3_600_000,
+}, async () => {
   workers = new Map()
   for (let round = 0; round < ROUNDS; round += SERVICES.length) {
     const chosen = SERVICES.slice(0, ROUNDS - round)
@@ -66,7 +71,11 @@ async function sleepOver(service: string, where: string | null): Promise<void> {
   const old = await epochOf(service)
   const next = await pair.startSync(service)
   workers.set(service, next)
-  await eventually(() => epochOf(service), (epoch) => epoch > old, TAKEOVER)
+  await eventually(
+    () => epochOf(service),
+    (epoch) => epoch > old,
+    TAKEOVER,
+  )
   const claimed = await epochOf(service)
   await wroteUnder(service, claimed)
   const took = Math.round(performance.now() - asleep)
@@ -88,11 +97,21 @@ async function fallAsleep(service: string, where: string | null): Promise<Runnin
   const before = await epochOf(service)
   const zombie = await pair.startSync(service, where === null ? {} : { MIGRATE_FAILPOINT: `${where}=stop` })
   if (where === null) {
-    await wroteUnder(service, await eventually(() => epochOf(service), (epoch) => epoch > before))
+    await wroteUnder(
+      service,
+      await eventually(
+        () => epochOf(service),
+        (epoch) => epoch > before,
+      ),
+    )
     await moment(random() * 300)
     zombie.child.kill('SIGSTOP')
   }
-  await eventually(() => processState(zombie.pid), (state) => state === 'T', PATIENCE)
+  await eventually(
+    () => processState(zombie.pid),
+    (state) => state === 'T',
+    PATIENCE,
+  )
   return zombie
 }
 
