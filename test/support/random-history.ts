@@ -110,59 +110,65 @@ function statements({ schema, tables }: Place, each: Deed): string[] {
   const index = each.table % tables.length
   const spec = tables[index] as RandomTable
   const name = tableName(schema, index)
-  const keys = keyNames(spec)
-  const at = `ctid = ${ranked(name, 'ctid', keys, each.row)}`
-  const set = (assignments: readonly string[], where: string): string[] =>
-    assignments.length === 0 ? [] : [`update ${name} set ${assignments.join(', ')} where ${where}`]
-  const ranks = [each.row, each.key] as const
-  switch (each.kind) {
-    case 'insert':
-      return [insert(name, spec, each, 1)]
-    case 'insertMany':
-      return [insert(name, spec, each, 5)]
-    case 'update':
-      return set(someColumns(spec, each), at)
-    case 'updateMany':
-      return set(someColumns(spec, each), `ctid = any(array(select ctid from ${name} order by ${keys[0]} limit 4))`)
-    case 'changeKey':
-      // half of them with other columns, half with nothing else, so that big values are not sent
-      return set([...newKey(spec, each), ...(each.value % 2 === 0 ? someColumns(spec, each) : [])], at)
-    case 'shiftKeys':
-      return /int/.test(spec.keys[0] ?? '') ? [`update ${name} set k0 = k0 + 1 where k0 >= 0`] : []
-    case 'swapKeys':
-      return spec.keys[0] === 'identity' ? [] : swap(name, 'k0', ranks, keys)
-    case 'swapUnique':
-      if (spec.unique === 'none') return []
-      return spec.unique === 'immediate' ? swapInSteps(name, ranks, keys) : swap(name, 'u', ranks, keys)
-    case 'passUnique':
-      return spec.unique === 'none' ? [] : passUnique(name, each, keys)
-    case 'delete':
-      return [`delete from ${name} where ${at}`]
-    case 'deleteMany':
-      return [`delete from ${name} where ctid = any(array(select ctid from ${name} order by ${keys[0]} limit 3))`]
-    case 'again':
-      return [again(name, spec, each)]
-    case 'truncate':
-      return [each.row % 3 === 0 ? `truncate ${all(schema, tables)}` : `truncate ${name} ${restart(each)}`]
-    case 'flood':
-      return [flood(name, spec, each)]
-  }
+  return STATEMENTS[each.kind]({
+    ...{ name, spec, each, keys: keyNames(spec), ranks: [each.row, each.key] },
+    all: tables.map((_, i) => tableName(schema, i)).join(', '),
+  })
+}
+
+interface Target {
+  readonly name: string
+  readonly spec: RandomTable
+  readonly each: Deed
+  readonly keys: readonly string[]
+  /** two rows */
+  readonly ranks: readonly [number, number]
+  /** the names of all tables */
+  readonly all: string
+}
+
+const STATEMENTS: Readonly<Record<Kind, (target: Target) => string[]>> = {
+  insert: (target) => [insert(target, 1)],
+  insertMany: (target) => [insert(target, 5)],
+  update: (target) => update(target, someColumns(target), here(target)),
+  updateMany: (target) => update(target, someColumns(target), first(target, 4)),
+  // half of them with other columns, half with nothing else, so that big values are not sent
+  changeKey: (target) =>
+    update(target, [...newKey(target), ...(target.each.value % 2 === 0 ? someColumns(target) : [])], here(target)),
+  shiftKeys: (target) => (/int/.test(target.spec.keys[0] ?? '') ? update(target, ['k0 = k0 + 1'], 'k0 >= 0') : []),
+  swapKeys: (target) => (target.spec.keys[0] === 'identity' ? [] : swap(target, 'k0')),
+  swapUnique(target) {
+    if (target.spec.unique === 'none') return []
+    return target.spec.unique === 'immediate' ? swapInSteps(target) : swap(target, 'u')
+  },
+  passUnique: (target) => (target.spec.unique === 'none' ? [] : passUnique(target)),
+  delete: (target) => [`delete from ${target.name} where ${here(target)}`],
+  deleteMany: (target) => [`delete from ${target.name} where ${first(target, 3)}`],
+  again: (target) => [again(target)],
+  truncate({ name, each, all }) {
+    return [`truncate ${each.row % 3 === 0 ? all : name} ${each.value % 2 === 0 ? 'restart identity' : ''}`]
+  },
+  flood: (target) => [flood(target)],
+}
+
+function update({ name }: Target, assignments: readonly string[], where: string): string[] {
+  return assignments.length === 0 ? [] : [`update ${name} set ${assignments.join(', ')} where ${where}`]
+}
+
+function here(target: Target): string {
+  return `ctid = ${ranked(target, 'ctid', target.each.row)}`
+}
+
+function first({ name, keys }: Target, count: number): string {
+  return `ctid = any(array(select ctid from ${name} order by ${keys.join(', ')} limit ${count}))`
 }
 
 /** A column of the row with this rank, counted round and round. */
-function ranked(name: string, column: string, keys: readonly string[], rank: number): string {
+function ranked({ name, keys }: Target, column: string, rank: number): string {
   return `(select ${column} from ${name} order by ${keys.join(', ')} offset ${rank} % (select greatest(count(*), 1) from ${name}) limit 1)`
 }
 
-function all(schema: string, tables: readonly RandomTable[]): string {
-  return tables.map((_, i) => tableName(schema, i)).join(', ')
-}
-
-function restart({ value }: Deed): string {
-  return value % 2 === 0 ? 'restart identity' : ''
-}
-
-function insert(name: string, spec: RandomTable, each: Deed, count: number): string {
+function insert({ name, spec, each }: Target, count: number): string {
   const columns = [...keyNames(spec), ...spec.columns.map((_, i) => `c${i}`), ...(spec.unique === 'none' ? [] : ['u'])]
   const rows = Array.from({ length: count }, (_, n) => {
     const keys = spec.keys.map((type, i) => keyValue(type, (each.key + n + i * each.row) % 12))
@@ -175,7 +181,7 @@ function insert(name: string, spec: RandomTable, each: Deed, count: number): str
 }
 
 /** More rows than anything else here, for what the sink does with many. */
-function flood(name: string, spec: RandomTable, { value }: Deed): string {
+function flood({ name, spec, each: { value } }: Target): string {
   const keys = spec.keys.map((type) => {
     if (type === 'text') return `'flood ' || i`
     if (type === 'uuid') return `md5('flood ' || i)::uuid`
@@ -188,7 +194,7 @@ function flood(name: string, spec: RandomTable, { value }: Deed): string {
 }
 
 /** Some of the columns, by the bits of a number; the rest is not touched. */
-function someColumns(spec: RandomTable, { value, row }: Deed): string[] {
+function someColumns({ spec, each: { value, row } }: Target): string[] {
   const chosen = spec.columns.flatMap((type, i) =>
     ((value >> i) & 1) === 1 ? [`c${i} = ${columnValue(type, value + i + row)}`] : [],
   )
@@ -199,23 +205,25 @@ function someColumns(spec: RandomTable, { value, row }: Deed): string[] {
   ]
 }
 
-function newKey(spec: RandomTable, { key, row }: Deed): string[] {
+function newKey({ spec, each: { key, row } }: Target): string[] {
   return spec.keys.map((type, i) => `k${i} = ${keyValue(type, (key + i * row) % 12)}`)
 }
 
 /** Two rows change their values: in one statement where the constraint is deferrable, else with a step in between. */
-function swap(name: string, column: string, ranks: readonly [number, number], keys: readonly string[]): string[] {
-  const [a, b] = ranks.map((rank) => ranked(name, column, keys, rank))
+function swap(target: Target, column: string): string[] {
+  const { name, ranks } = target
+  const [a, b] = ranks.map((rank) => ranked(target, column, rank))
   return [
     `with pair as materialized (select ${a} as a, ${b} as b)
      update ${name} set ${column} = case when ${column} = a then b else a end from pair where ${column} in (a, b) and a <> b`,
   ]
 }
 
-function swapInSteps(name: string, [one, two]: readonly [number, number], keys: readonly string[]): string[] {
+function swapInSteps(target: Target): string[] {
+  const { name, ranks } = target
   return [
     `do $do$ declare a int; b int; begin
-      a := ${ranked(name, 'u', keys, one)}; b := ${ranked(name, 'u', keys, two)};
+      a := ${ranked(target, 'u', ranks[0])}; b := ${ranked(target, 'u', ranks[1])};
       if a <> b then
         update ${name} set u = 5000 where u = a; update ${name} set u = a where u = b; update ${name} set u = b where u = 5000;
       end if; end $do$`,
@@ -223,23 +231,25 @@ function swapInSteps(name: string, [one, two]: readonly [number, number], keys: 
 }
 
 /** A unique value goes from one row to another, which gives its own back: three statements, no constraint in the way. */
-function passUnique(name: string, { row, key, value }: Deed, keys: readonly string[]): string[] {
+function passUnique(target: Target): string[] {
+  const { name, ranks } = target
+  const { value } = target.each
   const free = 1_000 + value
   return [
-    `update ${name} set u = ${free} where ctid = ${ranked(name, 'ctid', keys, row)}`,
-    `update ${name} set u = ${value % 40} where ctid = ${ranked(name, 'ctid', keys, key)}`,
+    `update ${name} set u = ${free} where ctid = ${ranked(target, 'ctid', ranks[0])}`,
+    `update ${name} set u = ${value % 40} where ctid = ${ranked(target, 'ctid', ranks[1])}`,
     `update ${name} set u = ${(value + 1) % 40} where u = ${free}`,
   ]
 }
 
 /** Deletes a row and makes one with the same key, with values of its own. */
-function again(name: string, spec: RandomTable, each: Deed): string {
-  const keys = keyNames(spec)
+function again(target: Target): string {
+  const { name, spec, keys, each } = target
   const columns = spec.columns.map((_, i) => `c${i}`)
   const values = spec.columns.map((type, i) => columnValue(type, each.value + i))
   const always = spec.keys.includes('identity') ? 'overriding system value' : ''
   return `do $do$ declare old ${name}%rowtype; begin
-    delete from ${name} where ctid = ${ranked(name, 'ctid', keys, each.row)} returning * into old;
+    delete from ${name} where ctid = ${ranked(target, 'ctid', each.row)} returning * into old;
     if found then
       insert into ${name} (${[...keys, ...columns].join(', ')}) ${always} values (${[...keys.map((key) => `old.${key}`), ...values].join(', ')});
     end if; end $do$`
