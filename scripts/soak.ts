@@ -3,13 +3,28 @@ import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
 
 const ROOT = join(import.meta.dirname, '..')
-const SOAKS: Readonly<Record<string, { readonly files: readonly string[]; readonly env: Record<string, string> }>> = {
+interface Soak {
+  readonly files: readonly string[]
+  readonly env: Readonly<Record<string, string>>
+  /** of vitest; default e2e */
+  readonly project?: 'unit' | 'int'
+}
+const SOAKS: Readonly<Record<string, Soak>> = {
   cutover: { files: ['test/e2e/cutover', 'test/e2e/legs'], env: { MIGRATE_MATRIX: 'full' } },
   control: { files: ['test/e2e/control-apart'], env: { MIGRATE_MATRIX: 'full' } },
   routers: { files: ['test/e2e/routers-lost'], env: { MIGRATE_MATRIX: 'full' } },
   kills: { files: ['test/e2e/kills'], env: { MIGRATE_KILLS: '50' } },
   flips: { files: ['test/e2e/flips'], env: { MIGRATE_FLIP_WRITES: '1000' } },
   chaos: { files: ['test/e2e/cutover-chaos'], env: { MIGRATE_CHAOS: '30' } },
+  'sync-kills': { files: ['test/e2e/sync-kills'], env: { MIGRATE_SYNC_KILLS: '100' } },
+  'sync-zombie': { files: ['test/e2e/sync-zombie'], env: { MIGRATE_ZOMBIES: '30' } },
+  'sync-interleaved': {
+    ...{ files: ['src/stores/postgres/interleaved'], env: { MIGRATE_INTERLEAVED: '1000' }, project: 'int' },
+  },
+  'sync-property': {
+    ...{ files: ['src/stores/postgres/apply-property'], env: { MIGRATE_SCHEMAS: '1000' }, project: 'int' },
+  },
+  'sync-fuzz': { files: ['src/sync/pgoutput/fuzz'], env: { MIGRATE_FUZZ: '1000000' }, project: 'unit' },
 }
 
 const name = process.argv[2] ?? ''
@@ -21,5 +36,6 @@ if (soak === undefined) {
   const node = (args: readonly string[]): number | null =>
     spawnSync(process.execPath, [...args], { cwd: ROOT, stdio: 'inherit', env: { ...process.env, ...soak.env } }).status
   const vitest = join(ROOT, 'node_modules/vitest/vitest.mjs')
-  process.exitCode = node(['scripts/build.ts']) || node([vitest, 'run', '--project', 'e2e', ...soak.files]) || 0
+  const project = soak.project ?? 'e2e'
+  process.exitCode = node(['scripts/build.ts']) || node([vitest, 'run', '--project', project, ...soak.files]) || 0
 }

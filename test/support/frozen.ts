@@ -1,7 +1,7 @@
 // A command of migrate that stops at a failpoint, for something to happen meanwhile.
-import { readFile } from 'node:fs/promises'
 import type { Shop } from '../../fixtures/demo/shop.ts'
 import type { RunningProcess } from '../../fixtures/servers/process.ts'
+import { processState } from './process-state.ts'
 import { eventually } from './two-sides.ts'
 
 /** Starts `migrate KIND users` and waits until it is frozen at `KIND.PLACE`. */
@@ -11,7 +11,7 @@ export async function freezeAt(shop: Shop, kind: 'cutover' | 'rollback', place: 
     throw new Error(`it ended with ${code} before it came to ${place}: ${running.stdout.text()}`)
   })
   const frozen = eventually(
-    () => stateOf(running.pid),
+    () => processState(running.pid),
     (state) => state === 'T',
     30_000,
   )
@@ -32,10 +32,4 @@ export interface Frozen {
   readonly running: RunningProcess
   /** lets it go on, to its end */
   wake(): Promise<{ code: number | null; stdout: string; stderr: string }>
-}
-
-/** The state letter of a process: T = stopped, g = gone. */
-async function stateOf(pid: number): Promise<string> {
-  const text = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => ') gone')
-  return text.slice(text.lastIndexOf(')') + 2, text.lastIndexOf(')') + 3)
 }
