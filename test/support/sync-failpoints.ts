@@ -1,26 +1,19 @@
 import type { Direction } from '../../src/model/progress.ts'
 
-/**
- * The failpoints on a batch's way through the sink, in the order in which it comes by, for both directions
- * (`sync.forward.before-ack`). `planned` = the engine has no such place yet: change it to `built` with the place.
- * MIGRATE_FAILPOINTS=all takes all of them.
- */
-const FAILPOINTS: Readonly<Record<string, 'built' | 'planned'>> = {
+/** On a batch's way through the sink, in the order in which it comes by. */
+const FAILPOINTS = [
   /** the checkpoint is set, no row is written yet */
-  'after-checkpoint': 'planned',
+  'after-checkpoint',
   /** in the middle of a transaction that is written in parts */
-  part: 'planned',
+  'part',
   /** everything is written */
-  'before-commit': 'planned',
+  'before-commit',
   /** committed, not acknowledged */
-  'before-ack': 'built',
-  'after-ack': 'planned',
-}
+  'before-ack',
+  'after-ack',
+] as const
 
-/** The full names of those that a worker must come to. */
+/** The full names, which a worker must come to. */
 export function failpointNames(direction: Direction): readonly string[] {
-  const all = process.env.MIGRATE_FAILPOINTS === 'all'
-  return Object.entries(FAILPOINTS)
-    .filter(([, state]) => all || state === 'built')
-    .map(([name]) => `sync.${direction}.${name}`)
+  return FAILPOINTS.map((name) => `sync.${direction}.${name}`)
 }

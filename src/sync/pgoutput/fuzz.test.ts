@@ -1,9 +1,12 @@
 import { expect, test } from 'vitest'
 import { pick, seededRandom } from '../../../fixtures/load/random.ts'
+import { keyColumnsOf } from '../../../test/support/changes.ts'
 import { mutate } from '../../../test/support/mutate.ts'
+import { MessageTaker } from '../../../test/support/raw.ts'
 import { readRecorded, SHOP, STREAMING } from '../../../test/support/recorded.ts'
 import { MigrateError } from '../../errors.ts'
-import { Transactions } from '../transactions.ts'
+import { Compactor } from '../compact.ts'
+import type { RawTransaction } from '../raw-transaction.ts'
 
 // Streams of real messages with some of them damaged: whatever a server, or what is between, may send ends in
 // transactions or in STREAM_MALFORMED. `npm run soak -- sync-fuzz` damages a million.
@@ -39,11 +42,11 @@ test(`${MUTATIONS} damaged messages: transactions or STREAM_MALFORMED, quickly`,
 
 /** How many were taken before one was refused as it should be; the number of all = none was. */
 function push(stream: readonly Buffer[]): number {
-  const transactions = new Transactions()
+  const taker = new MessageTaker()
   let taken = 0
   try {
     for (const bytes of stream) {
-      transactions.push(bytes)
+      read(taker.push(bytes))
       taken += 1
     }
     return taken
@@ -51,6 +54,13 @@ function push(stream: readonly Buffer[]): number {
     if (error instanceof MigrateError && error.code === 'STREAM_MALFORMED') return taken
     throw new Error(stream.map((bytes) => bytes.toString('hex')).join('\n'), { cause: error })
   }
+}
+
+/** In both ways in which a transaction is read. */
+function read(transaction: RawTransaction | null): void {
+  if (transaction === null) return
+  new Compactor(keyColumnsOf).compact([transaction])
+  expect(transaction.changes).toHaveLength(transaction.size)
 }
 
 /** Without most of its rows: what is between them gets its share of the damage. */
