@@ -1,6 +1,7 @@
 import { asMigrateError, MigrateError } from '../errors.ts'
 import { type Lsn, ZERO_LSN } from '../model/lsn.ts'
 import type { PipelineOptions } from './options.ts'
+import { Flusher } from './flusher.ts'
 import { batchLength, dueAt, type Pending } from './queue.ts'
 import { Receiver } from './receiver.ts'
 import { Reporter } from './reporter.ts'
@@ -32,6 +33,7 @@ class Pipeline {
   readonly #reporter: Reporter
   readonly #waker = new Waker()
   readonly #writer: Writer
+  readonly #flusher: Flusher
   #lastAsk = 0
   /** reverse: rows of transactions up to here have been looked at */
   #announced: Lsn = ZERO_LSN
@@ -45,6 +47,10 @@ class Pipeline {
     const apart = (): boolean => standing.checkpoint.hold || standing.skipped.size > 0
     this.#receiver = new Receiver({ service, stream, from: standing.checkpoint.commitLsn, openSpool, apart, news })
     this.#writer = new Writer(options, standing, this.#receiver, this.#waker)
+    this.#flusher = new Flusher(options, standing, () => {
+      this.#reporter.note()
+      news()
+    })
     this.#reporter = new Reporter(options.control, () => ({
       applied: this.#applied(),
       source: this.#receiver.received,
@@ -67,6 +73,7 @@ class Pipeline {
       return await this.#apply()
     } finally {
       signal.removeEventListener('abort', onAbort)
+      await this.#flusher.close()
       await this.#reporter.tell('stopped')
       await this.#receiver.close()
     }
@@ -77,6 +84,7 @@ class Pipeline {
     for (;;) {
       if (this.#options.signal.aborted) return 'aborted'
       this.#throwIfEnded()
+      this.#flusher.begin()
       if (standing.stale) await this.#reload()
       if (standing.checkpoint.state === 'sealed') return 'sealed'
       const pace = this.#pace()
@@ -213,6 +221,6 @@ class Pipeline {
   /** Up to here everything is durable in the target, for readers of it. */
   #applied(): Lsn {
     const { isIdle, received } = this.#receiver
-    return this.#standing.appliedOf(isIdle ? received : this.#standing.durable)
+    return this.#standing.appliedOf(isIdle && !this.#standing.isBehind ? received : this.#standing.durable)
   }
 }

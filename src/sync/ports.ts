@@ -68,8 +68,7 @@ export interface SinkBatch {
   /** `whole`, or the part of a big transaction that this is: it is committed with the `last` one, and `to` holds then */
   readonly part: Part
   /**
-   * false = it need not be durable when `write` resolves, as a durable one follows soon: nothing of it is acknowledged
-   * or told before that
+   * false = it need not be durable when `write` resolves: nothing of it is acknowledged or told before `flush`
    */
   readonly durable: boolean
   /** the pipeline's state from here on, when a start token went by */
@@ -121,12 +120,14 @@ export interface Written {
   readonly rivals: number
 }
 
-/** The target of a pipeline. `write` resolved = data and checkpoint are durable. Throws TAKEN_OVER. */
+/** The target of a pipeline. `write` resolved = data and checkpoint are there; durable, if the batch says so. */
 export interface Sink extends AsyncDisposable {
   checkpoint(): Promise<Checkpoint>
   /** indexes of the columns of the relation that make the target's primary key */
   keyColumns(relation: Relation): readonly number[]
   write(batch: SinkBatch): Promise<SinkResult>
+  /** Makes durable what was written; returns the position up to which everything is. Null: another worker is there. */
+  flush(): Promise<Lsn | null>
   /** Calls back when somebody has changed the checkpoint row (may miss some: look every second besides). */
   onChange(changed: () => void): void
 }

@@ -26,7 +26,17 @@ export class Standing {
   /** The target has everything up to here; `durable`: and keeps it, with all that was written before. */
   advance(commitLsn: Lsn, durable: boolean, change: Partial<Checkpoint> = {}): void {
     this.checkpoint = { ...this.checkpoint, ...change, commitLsn }
-    if (!durable) return
+    if (durable) this.flushed(commitLsn)
+  }
+
+  /** Something was written that may not be durable. */
+  get isBehind(): boolean {
+    return this.durable < this.checkpoint.commitLsn
+  }
+
+  /** Everything up to here is durable. */
+  flushed(commitLsn: Lsn): void {
+    if (commitLsn < this.durable) return
     this.durable = commitLsn
     this.durableSince = performance.now()
   }

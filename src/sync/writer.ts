@@ -14,8 +14,6 @@ import type { Waker } from './waker.ts'
 
 /** While the authority row does not allow a write, it is looked at this often; milliseconds. */
 const FORBIDDEN_PAUSE = 50
-/** With a backlog a batch need not be durable by itself, but what is written has to be so often; milliseconds. */
-const DURABLE_EVERY = 500
 
 const NOTHING_MORE = { touched: [], part: 'whole', durable: true, token: null, start: null } as const
 
@@ -91,7 +89,8 @@ export class Writer {
       touched: standing.checkpoint.tracking === null && !note ? [] : touchedKeys(due, this.#keyColumns),
       note,
       part: last.part,
-      durable: plan.kind !== 'exact' || this.#isDurable(due),
+      // somebody waits for a token, and a leg that is revoked must stay so
+      durable: plan.kind !== 'exact' || due.some(({ notes }) => notes.length > 0),
       token: tokenOf(last, service),
       start: startOf(last, service, direction),
     }
@@ -110,8 +109,10 @@ export class Writer {
       ...(batch.token === null ? {} : { token: batch.token }),
       ...(batch.start === null ? {} : { state: 'apply', authorityEpoch: batch.start.authorityEpoch }),
     })
-    if (batch.durable) stream.acknowledge(last.commitLsn)
-    await this.#options.failpoint(`sync.${direction}.after-ack`)
+    if (batch.durable) {
+      stream.acknowledge(last.commitLsn)
+      await this.#options.failpoint(`sync.${direction}.after-ack`)
+    }
     return this.#written(due, plan, work, result)
   }
 
@@ -122,12 +123,6 @@ export class Writer {
     await this.#legsRevoked(work)
     this.#count(due, plan, result)
     return 'written'
-  }
-
-  #isDurable(due: readonly RawTransaction[]): boolean {
-    const { queue } = this.#receiver
-    if (queue.length === due.length || performance.now() - this.#standing.durableSince >= DURABLE_EVERY) return true
-    return due.some(({ notes }) => notes.length > 0)
   }
 
   /** Removes the extra rows that are not in the company of the monolith's own rows. */

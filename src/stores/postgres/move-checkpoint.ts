@@ -1,7 +1,8 @@
 import type pg from 'pg'
 import { NOTE } from '../../model/change.ts'
-import { formatLsn, type Lsn } from '../../model/lsn.ts'
+import { asLsn, formatLsn, type Lsn } from '../../model/lsn.ts'
 import type { Direction } from '../../model/progress.ts'
+import type { Database } from '../../model/sql.ts'
 import type { Checkpoint, SinkBatch } from '../../sync/ports.ts'
 
 /**
@@ -43,6 +44,25 @@ export async function moveCheckpoint(
     ],
   })
   return rowCount === 1
+}
+
+/** Does a commit of this session not wait for the disk? */
+export const WITHOUT_DISK = `current_setting('synchronous_commit') = 'off'`
+
+/**
+ * Makes durable everything that is committed, and returns the position of the checkpoint that this has taken in. The
+ * position is read in the transaction that is flushed: after a crash it is the one that has survived. A commit waits for
+ * the disk when it has a number and something in the log; a message outside of transactions makes no work for the stream
+ * of the other direction.
+ */
+export async function flushCheckpoint(database: Database, pipeline: string, epoch: number): Promise<Lsn | null> {
+  const { rows } = await database.query<{ at: string }>(
+    `select (commit_lsn - '0/0')::text as at, pg_current_xact_id(), pg_logical_emit_message(false, 'migrate.flush', ''),
+       case when ${WITHOUT_DISK} then set_config('synchronous_commit', 'on', true) end
+     from migrate.checkpoint where pipeline = $1 and epoch = $2`,
+    [pipeline, epoch],
+  )
+  return rows[0] === undefined ? null : asLsn(BigInt(rows[0].at))
 }
 
 /** Reverse only: the authority row of this very database must allow it, for as long as the transaction lasts. */

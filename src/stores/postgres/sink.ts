@@ -21,7 +21,7 @@ import { applicationName, CHECKPOINT_CHANNEL, readCheckpoint } from './checkpoin
 import { converge } from './converge.ts'
 import { connect } from './database.ts'
 import { keyAsJson } from './key-json.ts'
-import { authorityAllows, discardFrom, moveCheckpoint } from './move-checkpoint.ts'
+import { authorityAllows, discardFrom, flushCheckpoint, moveCheckpoint, WITHOUT_DISK } from './move-checkpoint.ts'
 import { noteKeys } from './noted-keys.ts'
 import { replay } from './replay.ts'
 import { RowWriter } from './row-writer.ts'
@@ -56,6 +56,8 @@ export async function openSink(options: SinkOptions): Promise<Sink> {
   })
   // rows arrive as the source's triggers and foreign keys left them; firing the target's again would change them
   await sql.query(`set session_replication_role = replica`)
+  // what is said to be durable has to be, whatever the database has as its default
+  await sql.query(`select set_config('synchronous_commit', 'on', false) where ${WITHOUT_DISK}`)
   // a batch finds its rows by the index, however few the planner takes them for, and has no time to compile anything
   await sql.query(`set enable_hashjoin = off; set enable_mergejoin = off; set enable_seqscan = off; set jit = off`)
   // a worker that is frozen must not hold rows for longer than its lease
@@ -86,6 +88,10 @@ class PostgresSink implements Sink {
     const found = await readCheckpoint(this.#options.database, this.#options.pipeline)
     if (found === null) throw new MigrateError('TAKEN_OVER', { what: `the pipeline ${this.#options.pipeline}` })
     return found
+  }
+
+  async flush(): Promise<Lsn | null> {
+    return await flushCheckpoint(this.#options.database, this.#options.pipeline, this.#options.epoch)
   }
 
   onChange(changed: () => void): void {

@@ -23,8 +23,10 @@ export interface WalStreamOptions extends DatabaseOptions {
 /** Bytes that may wait unread before the socket is paused, and the level at which it goes on. */
 const HIGH_WATER = 8 * 1024 * 1024
 const LOW_WATER = 4 * 1024 * 1024
-/** A stream that brings something more often than that is busy, and rests for so long between two reads; milliseconds. */
+/** A stream that brings little more often than this is busy, and rests for a moment between two reads; milliseconds. */
+const BUSY_MS = 4
 const REST_MS = 2
+const LARGE = 32 * 1024
 
 /**
  * Follows a slot. pg-logical-replication opens and closes the connection; frames and acknowledgements are ours,
@@ -73,6 +75,11 @@ export async function openWalStream(options: WalStreamOptions): Promise<WalStrea
 interface CopyConnection {
   sendCopyFromChunk(chunk: Buffer): void
   readonly stream: Duplex
+}
+
+/** What Node.js has below a socket, with TLS or without; not in its types. */
+interface WithSocket {
+  readonly _handle: { readStop(): void; readStart(): void } | null
 }
 
 class FramePlugin extends PgoutputPlugin {
@@ -197,20 +204,26 @@ class FramePlugin extends PgoutputPlugin {
     }
     this.#bytes += chunk.length
     const now = performance.now()
-    if (now - this.#lastChunk < REST_MS && !this.#resting) this.#rest(stream)
+    if (chunk.length < LARGE && now - this.#lastChunk < BUSY_MS && !this.#resting) this.#rest(stream)
     this.#lastChunk = now
     this.#full = this.#bytes > HIGH_WATER && this.#ended === null
     if (this.#full) stream.pause()
     this.#wake?.()
   }
 
-  /** The server sends each message by itself: on a busy stream, reading less often reads more at a time. */
-  #rest(stream: Duplex): void {
+  /**
+   * The server sends each message by itself: on a busy stream, reading less often reads more at a time. `pause()` would
+   * let Node.js read on into a buffer of its own; the socket below can be told not to, and is if it is there.
+   */
+  #rest(stream: Duplex & Partial<WithSocket>): void {
+    const socket = stream._handle
+    if (socket?.readStop === undefined) return
     this.#resting = true
-    stream.pause()
+    socket.readStop()
     setTimeout(() => {
       this.#resting = false
-      if (!this.#full) stream.resume()
+      // null when the connection was closed meanwhile
+      stream._handle?.readStart()
     }, REST_MS)
   }
 
@@ -218,7 +231,7 @@ class FramePlugin extends PgoutputPlugin {
     this.#bytes -= bytes
     if (this.#full && this.#bytes < LOW_WATER) {
       this.#full = false
-      if (!this.#resting) this.#connection?.stream.resume()
+      this.#connection?.stream.resume()
     }
   }
 }
