@@ -20,16 +20,14 @@ export function openSpoolFile(folder = tmpdir()): SpoolFile {
         for (let at = 0; at < bytes.length; ) at += writeSync(file, bytes, at)
       })
     },
-    read(offset, length) {
-      const bytes = Buffer.allocUnsafeSlow(length)
+    read(offset, into) {
       failing(folder, () => {
-        for (let at = 0; at < length; ) {
-          const read = readSync(file, bytes, at, length - at, offset + at)
+        for (let at = 0; at < into.length; ) {
+          const read = readSync(file, into, at, into.length - at, offset + at)
           if (read === 0) throw new Error('the file is shorter than what was written')
           at += read
         }
       })
-      return bytes
     },
     [Symbol.dispose]: () => closeSync(file),
   }

@@ -4,6 +4,8 @@ export interface Block {
   /** where message i begins and ends: `bounds[2 * i]` and `bounds[2 * i + 1]` */
   readonly bounds: Int32Array
   readonly count: number
+  /** its buffer may be used again: nobody reads the block any more */
+  readonly release?: () => void
 }
 
 /** The messages one after the other in a buffer of their own. */

@@ -14,6 +14,8 @@ export interface WalBlock extends Block {
 export interface WalStream extends AsyncDisposable {
   /** Messages as they come; not pulling is the back-pressure. Ends or throws with the connection. */
   blocks(): AsyncIterable<WalBlock>
+  /** A buffer whose blocks nobody reads any more may be filled again. */
+  recycle(bytes: Buffer): void
   /** Lets the source forget everything up to exactly here. Only for what is durable in the target. */
   acknowledge(lsn: Lsn): void
   /** Asks the server for a keepalive with its position. */
@@ -24,7 +26,8 @@ export interface WalStream extends AsyncDisposable {
 export interface SpoolFile extends Disposable {
   /** behind what was written before */
   write(bytes: Buffer): void
-  read(offset: number, length: number): Buffer
+  /** fills `into` */
+  read(offset: number, into: Buffer): void
 }
 
 /** The target's checkpoint row: where the pipeline stands and how it has to go on. */

@@ -18,7 +18,23 @@ export interface Piece {
 /** Which part of a source transaction: `whole`, or one of several that are written in one transaction of the target. */
 export type Part = 'whole' | 'first' | 'middle' | 'last'
 
-type Fields = Omit<RawTransaction, 'changes' | 'withoutChanges'>
+interface Loaded {
+  readonly pieces: readonly Piece[]
+  readonly size: number
+}
+
+/** Pieces that are somewhere else. */
+export interface Stored {
+  readonly isInFile: boolean
+  load(): Loaded
+  /** they are not wanted, or no longer */
+  forget(): void
+}
+
+const NOTHING: Loaded = { pieces: [], size: 0 }
+
+type Fields = Pick<RawTransaction, 'xid' | 'commitLsn' | 'firstLsn' | 'count' | 'notes' | 'bytes' | 'part'> &
+  (Loaded | { readonly stored: Stored })
 
 /** A transaction, a part of a big one, or several small ones that follow each other, as the bytes that came. */
 export class RawTransaction implements Transaction {
@@ -31,10 +47,10 @@ export class RawTransaction implements Transaction {
   readonly count: number
   readonly notes: readonly Note[]
   readonly bytes: number
-  /** how many changes are in it */
-  readonly size: number
   readonly part: Part
-  readonly pieces: readonly Piece[]
+  /** what is not in memory yet */
+  #stored: Stored | null
+  #loaded: Loaded
   #changes: readonly Change[] | null = null
 
   constructor(fields: Fields) {
@@ -44,9 +60,42 @@ export class RawTransaction implements Transaction {
     this.count = fields.count
     this.notes = fields.notes
     this.bytes = fields.bytes
-    this.size = fields.size
     this.part = fields.part
-    this.pieces = fields.pieces
+    this.#stored = 'stored' in fields ? fields.stored : null
+    this.#loaded = 'stored' in fields ? NOTHING : fields
+  }
+
+  /** how many changes are in it */
+  get size(): number {
+    return this.#load().size
+  }
+
+  get pieces(): readonly Piece[] {
+    return this.#load().pieces
+  }
+
+  /** Bytes that it takes in memory while it waits. */
+  get memory(): number {
+    return this.#stored?.isInFile === true ? 0 : this.bytes
+  }
+
+  /** Those pieces that are in memory. */
+  get held(): readonly Piece[] {
+    return this.#loaded.pieces
+  }
+
+  /** Nobody reads it any more: its room may be used again. */
+  release(): void {
+    this.#stored?.forget()
+    for (const { block } of this.#loaded.pieces) block.release?.()
+    this.#stored = null
+    this.#loaded = NOTHING
+  }
+
+  #load(): Loaded {
+    if (this.#stored !== null) this.#loaded = this.#stored.load()
+    this.#stored = null
+    return this.#loaded
   }
 
   /** Decoded when first asked for, from a copy of the bytes: what is kept of it holds no more than itself in memory. */
@@ -58,7 +107,8 @@ export class RawTransaction implements Transaction {
   /** The same without its changes: they are nobody's. */
   withoutChanges(): RawTransaction {
     const { xid, commitLsn, firstLsn, count, notes, bytes, part } = this
-    return new RawTransaction({ xid, commitLsn, firstLsn, count, notes, bytes, part, size: 0, pieces: [] })
+    this.release()
+    return new RawTransaction({ xid, commitLsn, firstLsn, count, notes, bytes, part, ...NOTHING })
   }
 
   #decode(): Change[] {

@@ -38,6 +38,7 @@ function insertOf(size: number): Frame {
 /** A stream whose frames are pulled; says how often it was. */
 class MemoryStream implements WalStream {
   pulls = 0
+  recycled = 0
   closed = false
   readonly #batches: readonly (readonly Frame[])[]
   readonly #end: Error | null
@@ -62,6 +63,10 @@ class MemoryStream implements WalStream {
 
   acknowledge(): void {
     throw new Error('only what is durable is acknowledged')
+  }
+  recycle(bytes: Buffer): void {
+    this.recycled += 1
+    bytes.fill(0)
   }
   askPosition(): void {
     throw new Error('not asked')
@@ -129,6 +134,9 @@ test('pulls no more while 8 MiB wait, and goes on when they are gone', async () 
   receiver.drop(1)
   while (receiver.queue.length < 2) await new Promise((resolve) => setImmediate(resolve))
   expect(stream.pulls).toBe(4)
+  // those before the one that still waits
+  expect(stream.recycled).toBe(2)
+  expect(receiver.queue.map(({ transaction }) => transaction.changes.length)).toEqual([1, 1])
   await receiver.close()
   expect(receiver.ended).toEqual({ error: null })
 })

@@ -1,7 +1,9 @@
 import type { Lsn } from '../model/lsn.ts'
+import type { Block } from './block.ts'
 import type { SpoolFile, WalStream } from './ports.ts'
 import { isOurs, type Pending } from './queue.ts'
 import type { RawTransaction } from './raw-transaction.ts'
+import { SlabKeeper } from './slab-keeper.ts'
 import { Transactions } from './transactions.ts'
 
 export interface ReceiverOptions {
@@ -18,10 +20,12 @@ export interface ReceiverOptions {
 }
 
 /** What waits to be written, as it came. */
-export type Received = Pending & { readonly transaction: RawTransaction }
+export type Received = Pending & { readonly transaction: RawTransaction; readonly memory: number }
 
 /** Bytes of transactions that may wait in memory before the stream is no longer pulled. */
 const WAITING_BYTES = 8 * 1024 * 1024
+/** How many parts of big transactions may wait, which are 4 MiB each of a file. */
+const WAITING_PARTS = 128
 /** What a transaction takes in memory besides its bytes, about. */
 const OVERHEAD_BYTES = 500
 
@@ -29,8 +33,10 @@ const OVERHEAD_BYTES = 500
 export class Receiver {
   readonly #options: ReceiverOptions
   readonly #transactions: Transactions
+  readonly #slabs: SlabKeeper
   #queue: Received[] = []
   #bytes = 0
+  #parts = 0
   #received: Lsn
   /** a big transaction, some parts of which have come, is an apply of ours */
   #ours = false
@@ -44,6 +50,7 @@ export class Receiver {
   constructor(options: ReceiverOptions) {
     this.#options = options
     this.#received = options.from
+    this.#slabs = new SlabKeeper((bytes) => options.stream.recycle(bytes))
     this.#transactions = new Transactions(options.openSpool, options.apart)
   }
 
@@ -76,8 +83,25 @@ export class Receiver {
 
   /** Forgets the first `count` transactions: they are durable in the target. */
   drop(count: number): void {
-    for (const { transaction } of this.#queue.splice(0, count)) this.#bytes -= transaction.bytes + OVERHEAD_BYTES
+    for (const { transaction, memory } of this.#queue.splice(0, count)) {
+      this.#bytes -= memory
+      if (transaction.part !== 'whole') this.#parts -= 1
+      transaction.release()
+    }
+    this.#slabs.release(this.#blocksInUse())
     this.#drained()
+  }
+
+  /** The oldest block is among those of the first transaction that waits, or of the one that is still coming. */
+  *#blocksInUse(): Generator<Block> {
+    for (const { transaction } of this.#queue) {
+      for (const { block } of transaction.held) {
+        yield block
+        // those of a spool are not the stream's
+        if (block.release === undefined) return
+      }
+    }
+    yield* this.#transactions.blocksInUse()
   }
 
   /** Closes the stream and waits for the end of what still reads it. */
@@ -91,9 +115,10 @@ export class Receiver {
 
   async #pull(): Promise<void> {
     for await (const block of this.#options.stream.blocks()) {
+      this.#slabs.add(block)
       for (const transaction of this.#transactions.push(block)) {
         this.#take(transaction)
-        if (this.#bytes > WAITING_BYTES) await this.#room()
+        if (this.#isFull) await this.#room()
         if (this.#closing) return
       }
       const { walEnd } = block
@@ -103,9 +128,13 @@ export class Receiver {
     }
   }
 
+  get #isFull(): boolean {
+    return this.#bytes > WAITING_BYTES || this.#parts > WAITING_PARTS
+  }
+
   async #room(): Promise<void> {
     this.#options.news()
-    while (this.#bytes > WAITING_BYTES && !this.#closing) {
+    while (this.#isFull && !this.#closing) {
       await new Promise<void>((resolve) => {
         this.#drained = resolve
       })
@@ -113,15 +142,17 @@ export class Receiver {
   }
 
   #take(transaction: RawTransaction): void {
-    const { part, commitLsn, bytes } = transaction
+    const { part, commitLsn } = transaction
     const begins = part === 'whole' || part === 'first'
     // an apply of ours says so before its first change
     if (begins) this.#ours = isOurs(transaction, this.#options.service)
     this.#inParts = part === 'first' || part === 'middle'
     if (!this.#inParts) this.#received = commitLsn
     const kept = this.#ours ? transaction.withoutChanges() : transaction
-    this.#queue.push({ transaction: kept, receivedAt: performance.now() })
-    this.#bytes += bytes + OVERHEAD_BYTES
+    const memory = kept.memory + OVERHEAD_BYTES
+    this.#queue.push({ transaction: kept, memory, receivedAt: performance.now() })
+    this.#bytes += memory
+    if (part !== 'whole') this.#parts += 1
   }
 
   #end(error: unknown): void {

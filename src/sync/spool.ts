@@ -1,9 +1,13 @@
+import type { Note, Relation } from '../model/change.ts'
 import type { Block } from './block.ts'
+import type { Message } from './pgoutput/decode.ts'
 import { copyBytes, int32 } from './pgoutput/tuple.ts'
 import type { SpoolFile } from './ports.ts'
 
 /** A chunk of a spool is kept in memory until it has so many bytes, then in its file. */
 const CHUNK_BYTES = 4 * 1024 * 1024
+/** How many buffers are kept for the next chunks. */
+const SPARE = 3
 /** before each message: its length and the transaction or subtransaction that it belongs to */
 const HEAD = 8
 
@@ -13,14 +17,19 @@ const HEAD = 8
  */
 export class Spool implements Disposable {
   readonly #openFile: () => SpoolFile
+  /** buffers for whole chunks that nobody reads any more */
+  readonly #spare: Buffer[]
   #file: SpoolFile | null = null
   #chunk = Buffer.allocUnsafeSlow(64 * 1024)
   #used = 0
   readonly #written: number[] = []
   readonly #aborted = new Set<number>()
+  readonly #notes: { readonly xid: number; readonly note: Note }[] = []
+  readonly #relations: { readonly xid: number; readonly relation: Relation }[] = []
 
-  constructor(openFile: () => SpoolFile) {
+  constructor(openFile: () => SpoolFile, spare: Buffer[]) {
     this.#openFile = openFile
+    this.#spare = spare
   }
 
   /** Takes a message of a stream block: its kind, the transaction, and the rest. */
@@ -36,19 +45,36 @@ export class Spool implements Disposable {
     this.#used += HEAD + length
   }
 
+  /** A message that says something about the whole transaction: it is among the appended ones too. */
+  note(xid: number, message: Message): void {
+    if (message.kind === 'relation') this.#relations.push({ xid, relation: message.relation })
+    if (message.kind === 'note') this.#notes.push({ xid, note: { prefix: message.prefix, content: message.content } })
+  }
+
+  get notes(): readonly Note[] {
+    return this.#notes.flatMap(({ xid, note }) => (this.#aborted.has(xid) ? [] : [note]))
+  }
+
+  get relations(): readonly Relation[] {
+    return this.#relations.flatMap(({ xid, relation }) => (this.#aborted.has(xid) ? [] : [relation]))
+  }
+
   abort(subxid: number): void {
     this.#aborted.add(subxid)
   }
 
-  /** How many blocks `blocks` will give. */
-  get length(): number {
-    return this.#written.length + 1
+  /** The bytes of each block that `blocks` will give; all but the last are in the file. */
+  get lengths(): readonly number[] {
+    return [...this.#written, this.#used]
   }
 
   *blocks(): Generator<Block> {
     let offset = 0
     for (const length of this.#written) {
-      yield this.#block((this.#file as SpoolFile).read(offset, length), length)
+      const bytes = this.#spare.pop() ?? Buffer.allocUnsafeSlow(Math.max(length, CHUNK_BYTES))
+      const fitting = bytes.length < length ? Buffer.allocUnsafeSlow(length) : bytes
+      ;(this.#file as SpoolFile).read(offset, fitting.subarray(0, length))
+      yield this.#block(fitting, length)
       offset += length
     }
     yield this.#block(this.#chunk, this.#used)
@@ -67,7 +93,13 @@ export class Spool implements Disposable {
       }
       at += HEAD + size
     }
-    return { bytes, bounds, count }
+    let released = false
+    const release = (): void => {
+      // a block may be in several pieces
+      if (!released && bytes.length === CHUNK_BYTES && this.#spare.length < SPARE) this.#spare.push(bytes)
+      released = true
+    }
+    return { bytes, bounds, count, release }
   }
 
   #reserve(length: number): void {
@@ -89,6 +121,7 @@ export class Spool implements Disposable {
 
   [Symbol.dispose](): void {
     this.#file?.[Symbol.dispose]()
+    this.#file = null
   }
 }
 

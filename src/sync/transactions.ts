@@ -2,13 +2,14 @@ import { MigrateError } from '../errors.ts'
 import type { Relation } from '../model/change.ts'
 import { asLsn } from '../model/lsn.ts'
 import type { Block } from './block.ts'
-import { OpenTransaction } from './open-transaction.ts'
+import { NONE, OpenTransaction } from './open-transaction.ts'
 import { decode, type Message } from './pgoutput/decode.ts'
 import { at8, int32 } from './pgoutput/tuple.ts'
 import type { SpoolFile } from './ports.ts'
-import { isChange, type RawTransaction, type Relations } from './raw-transaction.ts'
+import { isChange, RawTransaction, type Relations } from './raw-transaction.ts'
 import { RunOfTransactions } from './run-of-transactions.ts'
 import { Spool } from './spool.ts'
+import { StoredParts } from './stored-parts.ts'
 
 /** A transaction that has more bytes is handed on in parts, so that memory is bounded whatever its size. */
 const PART_BYTES = 4 * 1024 * 1024
@@ -26,6 +27,9 @@ export class Transactions implements Disposable {
   readonly #apart: () => boolean
   readonly #openFile: () => SpoolFile
   readonly #spools = new Map<number, Spool>()
+  readonly #spare: Buffer[] = []
+  /** committed, and not yet written to the target */
+  readonly #waiting = new Set<Spool>()
   /** between the start and the stop of a stream block */
   #spool: Spool | null = null
 
@@ -38,6 +42,11 @@ export class Transactions implements Disposable {
   /** Is a transaction begun and not yet committed in what was pushed so far? Not: one that is spooled. */
   get inside(): boolean {
     return this.#open !== null || this.#spool !== null
+  }
+
+  /** Blocks that a transaction lies in which has not ended; the oldest is among them. */
+  *blocksInUse(): Generator<Block> {
+    if (this.#open !== null) for (const { block } of this.#open.pieces) yield block
   }
 
   /** Takes a block, which is kept. Gives what it completes. */
@@ -75,8 +84,9 @@ export class Transactions implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    for (const spool of this.#spools.values()) spool[Symbol.dispose]()
+    for (const spool of [...this.#spools.values(), ...this.#waiting]) spool[Symbol.dispose]()
     this.#spools.clear()
+    this.#waiting.clear()
   }
 
   #begin(bytes: Buffer, at: number, end: number, from: number): void {
@@ -107,7 +117,7 @@ export class Transactions implements Disposable {
         return
       case 'stream-start': {
         if (this.inside) throw malformed('a transaction inside a transaction')
-        const spool = this.#spools.get(message.xid) ?? new Spool(this.#openFile)
+        const spool = this.#spools.get(message.xid) ?? new Spool(this.#openFile, this.#spare)
         this.#spools.set(message.xid, spool)
         this.#spool = spool
         return
@@ -137,6 +147,11 @@ export class Transactions implements Disposable {
 
   #stream(spool: Spool, bytes: Buffer, at: number, end: number): void {
     if (!isStreamable(at8(bytes, at)) || end - at < 6) throw malformed('unexpected message in a stream')
+    const kind = at8(bytes, at)
+    if (!isChange(kind)) {
+      const message = Buffer.concat([bytes.subarray(at, at + 1), bytes.subarray(at + 5, end)])
+      spool.note(int32(bytes, at + 1) >>> 0, decode(message))
+    }
     spool.append(bytes, at, end)
   }
 
@@ -152,35 +167,26 @@ export class Transactions implements Disposable {
   *#unspool({ xid, endLsn }: Extract<Message, { kind: 'stream-commit' }>): Generator<RawTransaction> {
     const spool = this.#spools.get(xid)
     if (spool === undefined || this.#open !== null) throw malformed('a commit of another transaction')
-    const open = new OpenTransaction()
-    open.xid = xid
-    // a streamed transaction is told of every table that it speaks of, whatever was told before
-    let relations: Relations = new Map()
-    let left = spool.length
-    for (const block of spool.blocks()) {
-      open.from = 0
-      for (let i = 0; i < block.count; i++) {
-        const [at, end] = [block.bounds[2 * i] as number, block.bounds[2 * i + 1] as number]
-        const kind = at8(block.bytes, at)
-        if (isChange(kind)) {
-          open.add(end - at)
-          continue
-        }
-        const message = decode(block.bytes.subarray(at, end))
-        if (message.kind === 'note') open.note({ prefix: message.prefix, content: message.content })
-        if (message.kind !== 'relation') continue
-        open.keep(block, i, relations)
-        open.from = i + 1
-        relations = described(relations, interned(this.#relations, message.relation))
-      }
-      open.keep(block, block.count, relations)
-      left -= 1
-      yield open.take(left === 0 ? 'end' : 'more', endLsn)
-    }
-    // what it was told holds for later transactions too
-    for (const relation of relations.values()) this.#relations = described(this.#relations, relation)
-    spool[Symbol.dispose]()
     this.#spools.delete(xid)
+    this.#waiting.add(spool)
+    const before = this.#relations
+    // what it was told holds for later transactions too
+    for (const relation of spool.relations) this.#relations = described(this.#relations, relation)
+    const known = this.#relations
+    const parts = new StoredParts(
+      spool,
+      (relation) => interned(known, interned(before, relation)),
+      () => this.#waiting.delete(spool),
+    ).parts()
+    for (const [i, stored] of parts.entries()) {
+      const [first, last] = [i === 0, i === parts.length - 1]
+      yield new RawTransaction({
+        ...{ xid, commitLsn: endLsn, firstLsn: endLsn, count: last ? 1 : 0, stored },
+        bytes: spool.lengths[i] ?? 0,
+        notes: first || last ? spool.notes : NONE,
+        part: first ? (last ? 'whole' : 'first') : last ? 'last' : 'middle',
+      })
+    }
   }
 
   #inside(): OpenTransaction {

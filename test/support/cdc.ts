@@ -88,10 +88,18 @@ export async function publishTables(cdc: Cdc, tables: readonly string[]): Promis
 
 export async function openStream(cdc: Cdc, from: Lsn, more: Partial<WalStreamOptions> = {}): Promise<WalStream> {
   const { version, walSenderTimeout } = await readServer(cdc.sourceDb)
-  return openWalStream({
+  const stream = await openWalStream({
     ...{ url: cdc.sourceUrl, role: 'monolith', applicationName: `${applicationName(PIPELINE)}/stream`, slot: SLOT },
     ...{ publication: 'p', from, serverVersion: version, walSenderTimeout, ...more },
   })
+  return {
+    blocks: () => stream.blocks(),
+    // whoever still reads it gets nonsense
+    recycle: (bytes) => stream.recycle(bytes.fill(0xdd)),
+    acknowledge: (lsn) => stream.acknowledge(lsn),
+    askPosition: () => stream.askPosition(),
+    [Symbol.asyncDispose]: () => stream[Symbol.asyncDispose](),
+  }
 }
 
 export async function tableInfos(database: Database, tables: readonly string[]): Promise<TableInfo[]> {

@@ -79,7 +79,7 @@ export function memoryFile(): SpoolFile {
     write(more) {
       bytes = Buffer.concat([bytes, more])
     },
-    read: (offset, length) => Buffer.from(bytes.subarray(offset, offset + length)),
+    read: (offset, into) => void bytes.copy(into, 0, offset, offset + into.length),
     [Symbol.dispose]: () => undefined,
   }
 }

@@ -4,6 +4,8 @@ import type { WalBlock } from '../../sync/ports.ts'
 
 /** What arrives is copied into buffers of this size; a longer message gets one of its own. */
 const SLAB_BYTES = 1024 * 1024
+/** How many are kept for later. */
+const SPARE = 16
 /** type, length; then, of a WAL message: 'w', start, end, time */
 const ENVELOPE = 5
 const WAL_HEAD = 25
@@ -20,11 +22,12 @@ export interface FrameReaderOptions {
 
 /**
  * Takes the replication connection's bytes apart without an object for each message: only where they begin and end is
- * noted. What is given out is never written to again, unlike the driver's own buffer.
+ * noted. What is given out is not written to before it is given back, unlike the driver's own buffer.
  */
 export class FrameReader {
   readonly #options: FrameReaderOptions
-  #slab = Buffer.allocUnsafeSlow(SLAB_BYTES)
+  readonly #spare: Buffer[] = []
+  #slab: Buffer = Buffer.allocUnsafeSlow(SLAB_BYTES)
   #filled = 0
   #parsed = 0
   #bounds = new Int32Array(8192)
@@ -53,6 +56,11 @@ export class FrameReader {
   /** Keeps nothing of what comes from here on; the driver still gets its messages. */
   close(): void {
     this.#closed = true
+  }
+
+  /** Nobody reads anything in this buffer any more. */
+  recycle(bytes: Buffer): void {
+    if (bytes.length === SLAB_BYTES && this.#spare.length < SPARE) this.#spare.push(bytes)
   }
 
   /** Everything that has come since the last time, in order. */
@@ -114,7 +122,8 @@ export class FrameReader {
     this.#cut()
     const rest = this.#slab.subarray(this.#parsed, this.#filled)
     const wanted = rest.length >= ENVELOPE ? 1 + rest.readUInt32BE(1) : 0
-    this.#slab = Buffer.allocUnsafeSlow(Math.max(SLAB_BYTES, wanted))
+    const spare = wanted <= SLAB_BYTES ? this.#spare.pop() : undefined
+    this.#slab = spare ?? Buffer.allocUnsafeSlow(Math.max(SLAB_BYTES, wanted))
     rest.copy(this.#slab)
     this.#filled = rest.length
     this.#parsed = 0

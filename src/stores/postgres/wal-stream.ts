@@ -23,10 +23,6 @@ export interface WalStreamOptions extends DatabaseOptions {
 /** Bytes that may wait unread before the socket is paused, and the level at which it goes on. */
 const HIGH_WATER = 8 * 1024 * 1024
 const LOW_WATER = 4 * 1024 * 1024
-/** A stream that brings little more often than this is busy, and rests for a moment between two reads; milliseconds. */
-const BUSY_MS = 4
-const REST_MS = 2
-const LARGE = 32 * 1024
 
 /**
  * Follows a slot. pg-logical-replication opens and closes the connection; frames and acknowledgements are ours,
@@ -61,6 +57,7 @@ export async function openWalStream(options: WalStreamOptions): Promise<WalStrea
 
   return {
     blocks: () => plugin.blocks(),
+    recycle: (bytes) => plugin.recycle(bytes),
     acknowledge: (lsn) => plugin.acknowledge(lsn),
     askPosition: () => plugin.status(true),
     async [Symbol.asyncDispose]() {
@@ -77,21 +74,13 @@ interface CopyConnection {
   readonly stream: Duplex
 }
 
-/** What Node.js has below a socket, with TLS or without; not in its types. */
-interface WithSocket {
-  readonly _handle: { readStop(): void; readStart(): void } | null
-}
-
 class FramePlugin extends PgoutputPlugin {
   readonly #options: WalStreamOptions
   #connection: CopyConnection | null = null
   #reader: FrameReader | null = null
   /** bytes that have come and were not pulled yet */
   #bytes = 0
-  /** not read from: too much waits, or it is left alone for a moment */
   #full = false
-  #resting = false
-  #lastChunk = 0
   #ended: { error: Error | null } | null = null
   #wake: (() => void) | null = null
   #flushed: Lsn = ZERO_LSN
@@ -177,6 +166,10 @@ class FramePlugin extends PgoutputPlugin {
     return new MigrateError('SLOT_LOST', { slot: `${slot} (its publication ${publication})`, position, service })
   }
 
+  recycle(bytes: Buffer): void {
+    this.#reader?.recycle(bytes)
+  }
+
   async *blocks(): AsyncGenerator<WalBlock> {
     for (;;) {
       const bytes = this.#bytes
@@ -203,28 +196,9 @@ class FramePlugin extends PgoutputPlugin {
       this.end(asMigrateError(error))
     }
     this.#bytes += chunk.length
-    const now = performance.now()
-    if (chunk.length < LARGE && now - this.#lastChunk < BUSY_MS && !this.#resting) this.#rest(stream)
-    this.#lastChunk = now
     this.#full = this.#bytes > HIGH_WATER && this.#ended === null
     if (this.#full) stream.pause()
     this.#wake?.()
-  }
-
-  /**
-   * The server sends each message by itself: on a busy stream, reading less often reads more at a time. `pause()` would
-   * let Node.js read on into a buffer of its own; the socket below can be told not to, and is if it is there.
-   */
-  #rest(stream: Duplex & Partial<WithSocket>): void {
-    const socket = stream._handle
-    if (socket?.readStop === undefined) return
-    this.#resting = true
-    socket.readStop()
-    setTimeout(() => {
-      this.#resting = false
-      // null when the connection was closed meanwhile
-      stream._handle?.readStart()
-    }, REST_MS)
   }
 
   #release(bytes: number): void {
