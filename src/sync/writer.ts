@@ -118,10 +118,11 @@ export class Writer {
 
   async #written(due: RawTransaction[], plan: Plan, work: SinkWork, result: Written): Promise<'written'> {
     if (work.kind === 'converge' || work.kind === 'replay') this.#options.extraRows?.removed(work.extra)
-    this.#receiver.drop(due.length)
     this.#settle(due, plan, result)
-    await this.#legsRevoked(work)
     this.#count(due, plan, result)
+    // their bytes are gone with it
+    this.#receiver.drop(due.length)
+    await this.#legsRevoked(work)
     return 'written'
   }
 
