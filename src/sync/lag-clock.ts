@@ -27,6 +27,11 @@ export class LagClock {
     this.#recent = [...this.#recent.filter((one) => at - one.at <= RATE_OVER), sample]
   }
 
+  /** What an earlier worker has left: the log ended there at that time. Counts until something is known that is newer. */
+  begin(at: number, lsn: Lsn): void {
+    if (this.#samples.every((sample) => sample.lsn > lsn)) this.#samples.unshift({ at, lsn })
+  }
+
   /** Everything that was committed so many seconds ago is at or before `applied`; null = that cannot be said yet. */
   lagSeconds(now: number, applied: Lsn): number | null {
     const index = this.#samples.findLastIndex(({ lsn }) => lsn <= applied)
