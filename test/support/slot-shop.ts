@@ -67,7 +67,7 @@ export function outcome({ code, issue }: Answer): string {
 }
 
 /** The result that a command ended with: the last line of its stdout. */
-export function lastResult(stdout: string): Omit<Answer, 'code'> {
+function lastResult(stdout: string): Omit<Answer, 'code'> {
   const { issues, data } = JSON.parse(stdout.trim().split('\n').at(-1) ?? '') as {
     issues: Answer['issue'][]
     data: unknown
