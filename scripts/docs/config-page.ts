@@ -28,7 +28,7 @@ A table belongs to one service. A sticky key \`path:NAME\` needs a segment \`:NA
 
 ## Defaults
 
-The numbers that \`migrate\` works with. The file cannot change them yet. Those of commands that do not exist yet are what
+The numbers that \`migrate\` works with. The file can change those that are keys above, no others yet. Those of commands that do not exist yet are what
 these will begin with.
 
 | default | value | meaning |

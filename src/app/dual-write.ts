@@ -1,6 +1,6 @@
 import { DEFAULTS } from '../config/defaults.ts'
 import { serviceOf } from '../config/service.ts'
-import { openIntents } from '../control/intents.ts'
+import { markRevoked, openIntents } from '../control/intents.ts'
 import { sinceRollback } from '../control/journal.ts'
 import { holderName, takeLease } from '../control/lease.ts'
 import { readRouters } from '../control/policy.ts'
@@ -11,6 +11,7 @@ import { GRACE } from '../cutover/limits.ts'
 import { MigrateError } from '../errors.ts'
 import type { Lsn } from '../model/lsn.ts'
 import { pause } from '../model/pause.ts'
+import { readCheckpoint } from '../stores/postgres/checkpoint.ts'
 import { readAuthority } from '../stores/postgres/fence.ts'
 import { emitFence } from '../stores/postgres/pass-fence.ts'
 import { changePipeline, type PipelineChange } from '../stores/postgres/pipeline-control.ts'
@@ -22,6 +23,7 @@ import { type App, installControl, namesOf } from './open.ts'
 import { sourcePosition } from './pipeline.ts'
 import { LONGEST_ANSWER } from './settle-legs.ts'
 import { legsSettled } from './legs-settled.ts'
+import { examineSource } from './slot-fault.ts'
 import { readTables } from './tables.ts'
 
 /** How long entering or leaving may take: a grace, the leases of dead routers, a slow machine. */
@@ -60,6 +62,7 @@ export async function leaveDualWrite(app: App, name: string, signal: AbortSignal
   await withMove(app, name, signal, async (run) => {
     const { stage } = await readService(app.control, name)
     if (stage !== 'dual-write') throw illegal(name, stage, 'route')
+    if (await isBroken(app, name)) return leaveBroken(app, name, run, signal)
     await requireWorker(app, name, signal)
     const { epoch } = await readAuthority(app.monolith, name)
     const audit = { who: holderName(), action: 'dual-write --off' }
@@ -81,17 +84,41 @@ export async function leaveDualWrite(app: App, name: string, signal: AbortSignal
   })
 }
 
+/** The sync can never go on: its rows have to be copied again, and nothing can be waited for. */
+async function isBroken(app: App, name: string): Promise<boolean> {
+  const checkpoint = await readCheckpoint(app.service(name), namesOf(app.config, name).forward)
+  if (checkpoint === null) return false
+  return (await examineSource(app, name, 'forward', checkpoint.commitLsn)).fault !== null
+}
+
+/** Without a sync that could revoke legs the closed gate ends them; what they have written goes with the next copy. */
+async function leaveBroken(app: App, name: string, run: number, signal: AbortSignal): Promise<void> {
+  const audit = { who: holderName(), action: 'dual-write --off', reason: 'its sync is broken' }
+  const version = await changeService(app.control, name, 'dual-write', { legs: false }, audit, run)
+  await routersObey(app, name, version, signal)
+  const { epoch } = await readAuthority(app.monolith, name)
+  await setServiceGate(app.serviceGate(name), name, run, epoch, 'closed')
+  const { idempotent } = serviceOf(app.config, name)
+  await markRevoked(app.control, await openIntents(app.control, name), idempotent ? 'revoked' : 'unsettled')
+  await changeForward(app, name, run, { hold: false, graceMs: 0 })
+  await changeService(app.control, name, 'dual-write', { stage: 'route' }, audit, run)
+}
+
 async function legsEnded(app: App, name: string, run: number, version: number, signal: AbortSignal): Promise<void> {
-  await until(name, 'routers', signal, async () => {
-    const routers = await readRouters(app.control)
-    return routers.every((router) => router.version >= version && (router.services[name]?.legs ?? 0) === 0)
-  })
+  await routersObey(app, name, version, signal)
   await changeForward(app, name, run, { graceMs: 0 })
   await until(name, 'legs', signal, async () => (await openIntents(app.control, name)).length === 0)
   // one that may still run would spoil rows that the sync, without a hold, expects to be as it left them
   const settled = async (): Promise<boolean> => (await countUnsettled(app.control, name)) === 0
   const longest = LONGEST_ANSWER + serviceOf(app.config, name).maxRequestTime
   await until(name, 'unsettled', signal, settled, PATIENCE + longest)
+}
+
+function routersObey(app: App, name: string, version: number, signal: AbortSignal): Promise<void> {
+  return until(name, 'routers', signal, async () => {
+    const routers = await readRouters(app.control)
+    return routers.every((router) => router.version >= version && (router.services[name]?.legs ?? 0) === 0)
+  })
 }
 
 /**

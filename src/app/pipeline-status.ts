@@ -1,7 +1,8 @@
 import { serviceOf } from '../config/service.ts'
 import { readDetached } from '../control/detached.ts'
 import { readProgress } from '../control/progress.ts'
-import type { Direction, SyncCounters } from '../model/progress.ts'
+import type { Lsn } from '../model/lsn.ts'
+import { type Direction, newCounters, type SyncCounters } from '../model/progress.ts'
 import { within } from '../model/within.ts'
 import { type LogReading, readLog } from '../stores/postgres/slot.ts'
 import { retentionLimit } from '../sync/retention.ts'
@@ -58,9 +59,11 @@ const PATIENCE = 3_000
 /** Without a word for so long, seconds, the worker's own measure of the log's growth is out of date. */
 const STALE = 10
 
-/** Null when no worker of this direction ever ran. */
+/** Null when no worker of this direction ever said anything, and its slot was not given up. */
 export async function pipelineStatus(app: App, service: string, direction: Direction): Promise<PipelineStatus | null> {
-  const progress = await readProgress(app.control, service, direction)
+  const noted = await isInstalled(app.control, 'detached')
+  const detached = noted ? await readDetached(app.control, service, direction) : null
+  const progress = (await readProgress(app.control, service, direction)) ?? silent(detached)
   if (progress === null) return null
   const { source, slot } = sidesOf(app, service, direction)
   const log = await within(readLog(source, slot), PATIENCE).catch(() => null)
@@ -79,7 +82,7 @@ export async function pipelineStatus(app: App, service: string, direction: Direc
     hold: progress.hold,
     slot,
     retainedBytes: log?.slot?.retained ?? null,
-    wal: await walStatus(app, { service, direction, log, progress }),
+    wal: walStatus(app, { service, log, progress, detached }),
     rows: progress.counters.rows,
     foreign: progress.counters.foreign,
     legs: legsOf(progress.counters),
@@ -90,24 +93,31 @@ function later(a: bigint, b: bigint): bigint {
   return a > b ? a : b
 }
 
-async function walStatus(
+/** A worker that gave its slot up before it said anything. */
+function silent(detached: { readonly at: string; readonly position: Lsn } | null) {
+  if (detached === null) return null
+  const nothing = { source: null, lagSeconds: null, throttled: null, walEnd: null, walRate: null, hold: false }
+  const age = Math.max(0, Date.now() - Date.parse(detached.at)) / 1_000
+  const { position: applied } = detached
+  return { ...nothing, state: 'apply', phase: 'stopped', age, applied, counters: newCounters() }
+}
+
+function walStatus(
   app: App,
   found: {
     readonly service: string
-    readonly direction: Direction
+    readonly detached: { readonly at: string } | null
     readonly log: LogReading | null
     readonly progress: { readonly age: number; readonly walEnd: bigint | null; readonly walRate: number | null }
   },
-): Promise<WalStatus> {
-  const { service, direction, log, progress } = found
+): WalStatus {
+  const { service, log, progress, detached } = found
   const nothing = { capBytes: null, detachBytes: null, growthBytes: null, secondsToCap: null }
   if (log === null) return { status: 'unknown', ...nothing, detachedAt: null }
   const { cap: capBytes, slot } = log
   const detachBytes = retentionLimit(capBytes, serviceOf(app.config, service).slot)
   const growthBytes = growth(log.walEnd, progress)
   if (slot === null) {
-    const noted = await isInstalled(app.control, 'detached')
-    const detached = noted ? await readDetached(app.control, service, direction) : null
     return { ...nothing, status: 'gone', capBytes, detachBytes, growthBytes, detachedAt: detached?.at ?? null }
   }
   const { walStatus: status, room } = slot

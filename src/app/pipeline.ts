@@ -2,7 +2,7 @@ import { failpoints } from '../config/failpoint.ts'
 import { serviceOf } from '../config/service.ts'
 import { markRevoked, openIntents } from '../control/intents.ts'
 import { holderName } from '../control/lease.ts'
-import { writeProgress } from '../control/progress.ts'
+import { readProgress, writeProgress } from '../control/progress.ts'
 import { countUnsettled } from '../control/unsettled.ts'
 import { asMigrateError, MigrateError } from '../errors.ts'
 import { asLsn, type Lsn } from '../model/lsn.ts'
@@ -68,13 +68,16 @@ export async function runDirection(job: PipelineJob): Promise<PipelineEnd> {
     if (claim === null) await pause(100, signal)
   }
   const at = claim.commitLsn
-  const { fault, origin, reading } = await examineSource(app, name, direction, at)
+  const { fault, origin, age, reading } = await examineSource(app, name, direction, at)
   if (fault !== null) {
     const remade = fault.kind !== 'other-server' && (await remakeSlot(app, name, direction, signal))
     if (!remade) throw faultError(app, name, direction, fault, at)
     return runDirection(job)
   }
   await completeOrigin(sides.target, sides.pipeline, reading)
+  const lag = (await readProgress(app.control, name, direction))?.lagSeconds ?? null
+  // when the checkpoint moved last, its worker was so far behind
+  if (lag !== null) job.guard.clockOf(direction).begin(performance.now() - (age + lag) * 1_000, at)
   try {
     return await follow(job, claim, completed(origin, reading), server)
   } catch (error) {

@@ -15,6 +15,8 @@ import { readTables } from './tables.ts'
 export interface Examined {
   readonly fault: SlotFault | null
   readonly origin: Origin
+  /** seconds since the checkpoint has moved */
+  readonly age: number
   readonly reading: SourceReading
 }
 
@@ -24,7 +26,7 @@ export async function examineSource(app: App, name: string, direction: Direction
   const origin = await readOrigin(target, pipeline)
   if (origin === null) throw new MigrateError('INTERNAL', { reason: `no checkpoint of ${pipeline}` })
   const reading = await lookAtSource(app, name, direction)
-  return { fault: faultOf(reading, origin, { earliest: at, latest: at }), origin, reading }
+  return { fault: faultOf(reading, origin, { earliest: at, latest: at }), origin, age: origin.age, reading }
 }
 
 /**

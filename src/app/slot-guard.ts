@@ -100,8 +100,17 @@ export class SlotGuard implements AsyncDisposable {
     if (round % BEAT_EVERY === 0) await within(beat(source, this.#name, direction), PATIENCE)
     const limit = retentionLimit(cap, serviceOf(this.#app.config, this.#name).slot)
     watch.filling = slot.retained > limit / 2
+    if (slot.walStatus === 'lost') return this.#invalidated(direction, slot)
+    watch.seen = true
     const now = { at, bytes: slot.retained, confirmed: slot.confirmed, walEnd }
-    if (slot.walStatus !== 'lost' && watch.retention.isBeyond(now, limit)) await this.#giveUp(direction, slot, limit)
+    if (watch.retention.isBeyond(now, limit)) await this.#giveUp(direction, slot, limit)
+  }
+
+  /** The server was faster. Its pipeline may be waiting for a target that hangs, so it is told here. */
+  async #invalidated(direction: Direction, { walStatus, confirmed }: SlotInfo): Promise<void> {
+    // what was lost before this process is found at the start, unless it is about to be replaced
+    if (!this.#watches[direction].seen || !(await isOwed(this.#app, this.#name, direction))) return
+    this.#trip(faultError(this.#app, this.#name, direction, { kind: 'slot-invalid', walStatus }, confirmed))
   }
 
   async #giveUp(direction: Direction, slot: SlotInfo, limit: number): Promise<void> {
@@ -159,11 +168,13 @@ interface Watch {
   readonly clock: LagClock
   readonly retention: Retention
   filling: boolean
+  /** there was a slot in good order */
+  seen: boolean
   reader: { readonly origin: Origin; readonly from: Lsn } | null
 }
 
 function newWatch(): Watch {
-  return { clock: new LagClock(), retention: new Retention(), filling: false, reader: null }
+  return { clock: new LagClock(), retention: new Retention(), filling: false, seen: false, reader: null }
 }
 
 function isAway(error: unknown): boolean {

@@ -4,7 +4,6 @@ import type { Paused } from '../control/sync-control.ts'
 import { asMigrateError, MigrateError } from '../errors.ts'
 import { formatLsn, type Lsn } from '../model/lsn.ts'
 import { pause } from '../model/pause.ts'
-import { within } from '../model/within.ts'
 import type { Alerts } from '../model/alert.ts'
 import { type Direction, newCounters, type SyncCounters } from '../model/progress.ts'
 import { STAGE_RULES } from '../model/stage.ts'
@@ -101,27 +100,34 @@ async function copyAndFollow(app: App, name: string, options: SyncOptions): Prom
   await using guard = new SlotGuard(app, name)
   const signal = AbortSignal.any([options.signal, guard.tripped])
   const work = syncUnderLease(app, name, guard, { ...options, signal })
-  try {
-    return await unlessTripped(work, guard.tripped)
-  } catch (error) {
-    if (guard.tripped.aborted && !options.signal.aborted) throw guard.tripped.reason
-    throw error
-  }
+  const ended = await untilTripped(work, guard.tripped)
+  // it may also have ended in order, or by what it made of that
+  if (guard.tripped.aborted && !options.signal.aborted) throw guard.tripped.reason
+  return ended()
 }
 
 /** What the guard ends may hang in a target that does not answer: it gets this long to end in order, milliseconds. */
 const END_MS = 3_000
 
-async function unlessTripped<T>(work: Promise<T>, tripped: AbortSignal): Promise<T> {
-  const { promise, reject } = Promise.withResolvers<never>()
+/** Resolves at the end of the work, or a while after it was tripped, with what gives or throws its outcome. */
+async function untilTripped<T>(work: Promise<T>, tripped: AbortSignal): Promise<() => T> {
+  const outcome = work.then(
+    (value) => () => value,
+    (error: unknown) => () => {
+      throw error
+    },
+  )
+  const { promise, resolve } = Promise.withResolvers<() => T>()
   const onTrip = (): void => {
-    within(work, END_MS)
-      .catch(() => undefined)
-      .finally(() => reject(tripped.reason))
+    const giveUp = (): never => {
+      throw tripped.reason
+    }
+    const timer = setTimeout(() => resolve(giveUp), END_MS)
+    void outcome.finally(() => clearTimeout(timer))
   }
   tripped.addEventListener('abort', onTrip, { once: true })
   try {
-    return await Promise.race([work, promise])
+    return await Promise.race([outcome, promise])
   } finally {
     tripped.removeEventListener('abort', onTrip)
   }

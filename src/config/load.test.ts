@@ -58,20 +58,6 @@ describe('loadConfig', () => {
   })
 
   test.each([
-    ['512KiB', 512 * 1024],
-    ['5MiB', 5 * 1024 ** 2],
-    ['1.5GiB', 1.5 * 1024 ** 3],
-  ])('takes %s as a size', async (size, bytes) => {
-    const config = await load(`${VALID}throttle: { rate: ${size} }\n`)
-    expect(config.throttle).toEqual({ rate: bytes })
-  })
-
-  test('refuses a service whose name is a command', async () => {
-    const wrong = load(VALID.replace(/^ {2}users:$/m, '  ctl:'))
-    await expect(wrong).rejects.toMatchObject({ code: 'CONFIG_INVALID', message: expect.stringContaining('command') })
-  })
-
-  test.each([
     ['500ms', 500],
     ['90s', 90_000],
     ['2m', 120_000],

@@ -1,6 +1,6 @@
 import type { Lsn } from '../model/lsn.ts'
 
-/** More samples than this are thinned out: an hour of lag is not told to the second. */
+/** More samples than this are thinned out: the lag of hours is not told to the second, but to a thousandth of itself. */
 const MOST = 2_048
 /** The growth of the log is measured over so long, milliseconds, and told from so long on. */
 const RATE_OVER = 60_000
@@ -18,13 +18,26 @@ interface Sample {
 export class LagClock {
   #samples: Sample[] = []
   #recent: Sample[] = []
+  /** samples that are nearer to each other are not kept, milliseconds */
+  #spacing = 0
 
   /** The log ended there; `at` = before it was asked. */
   sample(at: number, lsn: Lsn): void {
     const sample = { at, lsn }
+    const [before, last] = this.#samples.slice(-2)
+    // the newest is kept in any case, until the next one comes
+    if (before !== undefined && last !== undefined && last.at - before.at < this.#spacing) this.#samples.pop()
     this.#samples.push(sample)
-    if (this.#samples.length > MOST) this.#samples = this.#samples.filter((_, i) => i % 2 === 0 || i > MOST - 16)
+    if (this.#samples.length > MOST) {
+      this.#samples = this.#samples.filter((_, i) => i % 2 === 0)
+      this.#spacing = (at - (this.#samples[0]?.at ?? at)) / (MOST / 2)
+    }
     this.#recent = [...this.#recent.filter((one) => at - one.at <= RATE_OVER), sample]
+  }
+
+  /** What an earlier worker has left: the log ended there at that time. Counts until something is known that is newer. */
+  begin(at: number, lsn: Lsn): void {
+    if (this.#samples.every((sample) => sample.lsn > lsn)) this.#samples.unshift({ at, lsn })
   }
 
   /** Everything that was committed so many seconds ago is at or before `applied`; null = that cannot be said yet. */
@@ -33,6 +46,7 @@ export class LagClock {
     const reached = this.#samples[index]
     if (reached === undefined) return null
     this.#samples = this.#samples.slice(index)
+    if (this.#samples.length < MOST / 4) this.#spacing = 0
     return Math.max(0, now - reached.at) / 1_000
   }
 

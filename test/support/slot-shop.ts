@@ -60,8 +60,14 @@ export async function startSlotShop(): Promise<SlotShop> {
   }
 }
 
+/** The exit code and the error, in one line: a surprise says what it is. */
+export function outcome({ code, issue }: Answer): string {
+  if (issue === undefined) return `${code}`
+  return `${code} ${issue.code}${issue.code === 'INTERNAL' ? ` ${issue.message}` : ''}`
+}
+
 /** The result that a command ended with: the last line of its stdout. */
-export function lastResult(stdout: string): Omit<Answer, 'code'> {
+function lastResult(stdout: string): Omit<Answer, 'code'> {
   const { issues, data } = JSON.parse(stdout.trim().split('\n').at(-1) ?? '') as {
     issues: Answer['issue'][]
     data: unknown

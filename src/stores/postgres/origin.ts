@@ -47,10 +47,11 @@ export async function readPublication(
   return rows[0] ?? { fingerprint: null, missing: [] }
 }
 
-/** What the checkpoint row remembers of the source; null when there is no such row. */
-export async function readOrigin(sql: Sql, pipeline: string): Promise<Origin | null> {
-  const { rows } = await sql.query<Origin>(
-    `select source_system as "systemIdentifier", source_timeline as timeline, publication
+/** What the checkpoint row remembers of the source, and how many seconds ago it moved; null when there is no such row. */
+export async function readOrigin(sql: Sql, pipeline: string): Promise<(Origin & { readonly age: number }) | null> {
+  const { rows } = await sql.query<Origin & { readonly age: number }>(
+    `select source_system as "systemIdentifier", source_timeline as timeline, publication,
+       extract(epoch from clock_timestamp() - updated_at)::float8 as age
      from migrate.checkpoint where pipeline = $1`,
     [pipeline],
   )
