@@ -7,7 +7,7 @@ import { DIRECTIONS } from '../model/progress.ts'
 import type { Stage } from '../model/stage.ts'
 import { within } from '../model/within.ts'
 import { askResnapshot, resnapshotAsked } from '../stores/postgres/resnapshot.ts'
-import { readSlot } from '../stores/postgres/slot.ts'
+import { dropSlot, freeSlot, readSlot } from '../stores/postgres/slot.ts'
 import { isInstalled } from './installed.ts'
 import { type App, namesOf } from './open.ts'
 import { sidesOf } from './sides.ts'
@@ -38,7 +38,11 @@ export async function wishResnapshot(app: App, name: string, who: string): Promi
   await requireUnused(app, name)
   const target = app.service(name)
   await installSchema(target, ['target', 'service'])
-  await askResnapshot(target, namesOf(app.config, name).forward, who)
+  const { forward, reverseSlot } = namesOf(app.config, name)
+  await askResnapshot(target, forward, who)
+  // the way back has no use for the copy: it is made again behind it
+  await freeSlot(target, reverseSlot)
+  await dropSlot(target, reverseSlot)
   await app.control.query(`insert into migrate.audit (who, service, action) values ($1, $2, 'sync --resnapshot')`, [
     ...[who, name],
   ])

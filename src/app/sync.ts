@@ -8,6 +8,7 @@ import type { Alerts } from '../model/alert.ts'
 import { type Direction, newCounters, type SyncCounters } from '../model/progress.ts'
 import { STAGE_RULES } from '../model/stage.ts'
 import { retry } from '../retry.ts'
+import { readCheckpoint } from '../stores/postgres/checkpoint.ts'
 import type { CopyProgress } from '../stores/postgres/snapshot.ts'
 import type { Finding } from '../stores/postgres/preflight.ts'
 import { keepHouse } from './housekeeping.ts'
@@ -269,7 +270,9 @@ async function reverseWhenDue(job: PipelineJob, events: SyncEvents): Promise<voi
     for (;;) {
       signal.throwIfAborted()
       const { stage } = await readService(app.control, name)
-      if (STAGE_RULES[stage].reads !== 'monolith') break
+      // one that is there would keep the service's log, also after a step back to `sync`
+      const begun = await readCheckpoint(app.monolith, namesOf(app.config, name).reverse)
+      if (STAGE_RULES[stage].reads !== 'monolith' || begun !== null) break
       await pause(250, signal)
     }
     await prepareReverse(app, name)

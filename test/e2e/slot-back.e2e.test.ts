@@ -63,8 +63,13 @@ test('at stage dual-write a lost slot has a way back to a new copy, without a wo
   await expectEqual(shop.sides)
 })
 
-test('a paused service is not cut over', async () => {
+test('back at stage sync the way back goes on, so that it keeps no log', async () => {
   worker = await shop.shop.startSync()
+  await follows('reverse')
+  expect((await status()).stage).toBe('sync')
+})
+
+test('a paused service is not cut over', async () => {
   await ok('route', 'set', 'users', '--percent', '10')
   await follows('reverse')
   await ok('dual-write', 'users')
