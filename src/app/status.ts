@@ -77,7 +77,7 @@ async function serviceStatus(app: App, service: string): Promise<ServiceStatus> 
   const authority = await readAuthority(app.monolith, service)
   const run = await lastRun(app.control, service)
   const next = STAGE_RULES[stage].nextCommand
-  const interrupted = run?.state === 'running'
+  const sync = await syncStatus(app, service)
   return {
     service,
     stage,
@@ -87,13 +87,13 @@ async function serviceStatus(app: App, service: string): Promise<ServiceStatus> 
       epoch: authority.epoch,
       fenced: authority.side === 'monolith' && authority.closed,
     },
-    ...(await syncStatus(app, service)),
+    ...sync,
     legs: await legCounts(app.control, service, 600),
     ...(await troubledLegs(app, service)),
     alerts: await openAlerts(app.control, service),
     verification: await readVerification(app, service, authority.epoch),
     lastRun: run === null ? null : { kind: run.kind, state: run.state, seconds: run.seconds, reason: run.reason },
-    next: interrupted ? `migrate ${run.kind} ${service}` : next === null ? null : nextCommand(next, service),
+    next: nextStep(service, run, next, sync.sync),
   }
 }
 
@@ -113,6 +113,18 @@ async function troubledLegs(app: App, service: string): Promise<{ unsettled: num
     unsettled: await countUnsettled(app.control, service),
     deadLetters: await countOpen(app.control, service),
   }
+}
+
+function nextStep(
+  service: string,
+  run: { readonly kind: string; readonly state: string } | null,
+  command: string | null,
+  sync: readonly PipelineStatus[],
+): string | null {
+  if (run?.state === 'running') return `migrate ${run.kind} ${service}`
+  const givenUp = sync.some(({ direction, wal }) => direction === 'forward' && wal.detachedAt !== null)
+  if (givenUp) return `migrate sync ${service} --resnapshot`
+  return command === null ? null : nextCommand(command, service)
 }
 
 function nextCommand(command: string, service: string): string {

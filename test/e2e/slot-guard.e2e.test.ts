@@ -216,7 +216,8 @@ describe('at the cap', () => {
       const again = await shop.run(['sync', 'users'])
       expect(outcome(again)).toBe('8 SLOT_DETACHED')
       expect(again.issue?.hint).toContain('migrate sync users --resnapshot')
-      const { sync, alerts } = await status()
+      const { sync, alerts, next } = await status()
+      expect(next).toBe('migrate sync users --resnapshot')
       expect(sync[0]?.wal).toMatchObject({ status: 'gone', detachedAt: expect.stringContaining('UTC') as string })
       expect(alerts).toMatchObject([
         { name: 'sync-failed', summary: expect.stringContaining('was given up') as string },
