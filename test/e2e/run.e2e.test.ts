@@ -59,7 +59,7 @@ test('a second ^C ends it at once, whatever a worker waits for', async () => {
   await isStreaming(run)
   await blocker.query('begin; lock table users in access exclusive mode')
   await writer.query(`update users set name = 'changed' where id = 1`)
-  const waiting = `pg_stat_activity where wait_event_type = 'Lock' and application_name like 'migrate/%'`
+  const waiting = `pg_stat_activity where wait_event_type = 'Lock' and application_name like 'migrate/shop_users/forward/%'`
   await eventually(async () => {
     const { rows } = await blocker.query<{ count: number }>(`select count(*)::int from ${waiting}`)
     return rows[0]?.count === 1
