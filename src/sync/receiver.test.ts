@@ -141,6 +141,15 @@ test('pulls no more while 8 MiB wait, and goes on when they are gone', async () 
   expect(receiver.ended).toEqual({ error: null })
 })
 
+test('what has gone into a spool is not kept besides', async () => {
+  const [start, stop] = [message(hex('53 00000309 01')), message(hex('45'))]
+  const streamed = (): Frame => message(hex(`49 00000309 00004001 4e 0001 62 00000001 07`))
+  const stream = new MemoryStream([[start, streamed()], [streamed()], [streamed(), stop], [keepalive(9)]])
+  const receiver = await receive(stream, 4)
+  expect([receiver.queue.length, stream.recycled]).toEqual([0, 3])
+  await receiver.close()
+})
+
 test('closing ends a receiver that waits for room', async () => {
   const stream = new MemoryStream([[relation, begin(1), insertOf(9 * 1024 * 1024), commit(1)], [keepalive(9)]])
   const receiver = await receive(stream, 1)

@@ -121,6 +121,8 @@ export class Receiver {
         if (this.#isFull) await this.#room()
         if (this.#closing) return
       }
+      // what has gone into a spool lies in none of these any more
+      this.#slabs.release(this.#blocksInUse())
       const { walEnd } = block
       // inside a transaction the server's position says nothing about what is still to come
       if (walEnd !== null && walEnd > this.#received && !this.#transactions.inside) this.#received = walEnd
