@@ -17,14 +17,19 @@ export type Segment =
  */
 export class Compactor {
   readonly #keyColumns: (relation: Relation) => readonly number[]
+  readonly #mayMove: (relation: Relation) => boolean
   /** room of earlier batches, by relation */
   readonly #spare = new Map<Relation, TableChanges[]>()
   #used: TableChanges[] = []
   #segments: Segment[] = []
   readonly #tables = new Map<number, TableChanges>()
 
-  constructor(keyColumns: (relation: Relation) => readonly number[]) {
+  constructor(
+    keyColumns: (relation: Relation) => readonly number[],
+    mayMove: (relation: Relation) => boolean = () => true,
+  ) {
     this.#keyColumns = keyColumns
+    this.#mayMove = mayMove
   }
 
   /** What these transactions do; what the last call has given holds no longer. Throws STREAM_MALFORMED. */
@@ -50,10 +55,14 @@ export class Compactor {
     if (known?.relation === relation) return known
     // the table was described anew: its columns may be others
     if (known !== undefined) this.#close()
-    const table = this.#spare.get(relation)?.pop() ?? new TableChanges(relation, this.#keyColumns(relation))
+    const table = this.#spare.get(relation)?.pop() ?? this.#newTable(relation)
     this.#tables.set(id, table)
     this.#used.push(table)
     return table
+  }
+
+  #newTable(relation: Relation): TableChanges {
+    return new TableChanges(relation, this.#keyColumns(relation), this.#mayMove(relation))
   }
 
   #close(): void {

@@ -194,6 +194,8 @@ class Pipeline {
   #isDue(pending: Pending, now: number): boolean {
     const { direction, extraRows } = this.#options
     const { checkpoint } = this.#standing
+    // the rest of a transaction that is in the target in part waits for nothing: it holds locks there
+    if (this.#writer.isOpen) return true
     if (direction === 'reverse' && extraRows?.isWaiting(pending.transaction.commitLsn) === true) return false
     return now >= dueAt(pending, checkpoint)
   }

@@ -88,12 +88,18 @@ export class Receiver {
       if (transaction.part !== 'whole') this.#parts -= 1
       transaction.release()
     }
-    this.#slabs.release(this.#blocksInUse())
+    this.#slabs.release(this.#oldestInUse())
+    if (this.#slabs.isCrowded) this.#slabs.releaseAllBut(this.#allInUse())
     this.#drained()
   }
 
+  *#allInUse(): Generator<Block> {
+    for (const { transaction } of this.#queue) for (const { block } of transaction.held) yield block
+    yield* this.#transactions.blocksInUse()
+  }
+
   /** The oldest block is among those of the first transaction that waits, or of the one that is still coming. */
-  *#blocksInUse(): Generator<Block> {
+  *#oldestInUse(): Generator<Block> {
     for (const { transaction } of this.#queue) {
       for (const { block } of transaction.held) {
         yield block
@@ -122,7 +128,10 @@ export class Receiver {
         if (this.#closing) return
       }
       // what has gone into a spool lies in none of these any more
-      this.#slabs.release(this.#blocksInUse())
+      this.#slabs.release(this.#oldestInUse())
+      if (this.#slabs.isCrowded) this.#slabs.releaseAllBut(this.#allInUse())
+      if (this.#slabs.isFull) await this.#room()
+      if (this.#closing) return
       const { walEnd } = block
       // inside a transaction the server's position says nothing about what is still to come
       if (walEnd !== null && walEnd > this.#received && !this.#transactions.inside) this.#received = walEnd
@@ -131,7 +140,7 @@ export class Receiver {
   }
 
   get #isFull(): boolean {
-    return this.#bytes > WAITING_BYTES || this.#parts > WAITING_PARTS
+    return this.#bytes > WAITING_BYTES || this.#parts > WAITING_PARTS || this.#slabs.isFull
   }
 
   async #room(): Promise<void> {

@@ -1,5 +1,8 @@
 import type { Block } from './block.ts'
 
+/** With more buffers than this kept, those between the ones in use are looked for: a spooled transaction fills many. */
+const MANY = 12
+
 interface Slab {
   readonly bytes: Buffer
   /** number of the last block in it */
@@ -35,5 +38,24 @@ export class SlabKeeper {
     while (this.#slabs.length > 1 && (this.#slabs[0] as Slab).last < oldest) {
       this.#recycle((this.#slabs.shift() as Slab).bytes)
     }
+  }
+
+  get isCrowded(): boolean {
+    return this.#slabs.length > MANY
+  }
+
+  /** So many are kept that nothing more may be read: small transactions that wait, each in a buffer of its own. */
+  get isFull(): boolean {
+    return this.#slabs.length > 4 * MANY
+  }
+
+  /** As `release`, of all buffers but the newest that none of these blocks lies in: they have to be all that are in use. */
+  releaseAllBut(inUse: Iterable<Block>): void {
+    const used = new Set<Buffer>()
+    for (const { bytes } of inUse) used.add(bytes)
+    const newest = this.#slabs.at(-1)
+    const kept = this.#slabs.filter((slab) => slab === newest || used.has(slab.bytes))
+    for (const slab of this.#slabs) if (!kept.includes(slab)) this.#recycle(slab.bytes)
+    this.#slabs.splice(0, this.#slabs.length, ...kept)
   }
 }

@@ -38,6 +38,7 @@ export class TableChanges {
   readonly shapes: (readonly number[])[] = [[]]
   readonly #scanner: TupleScanner
   readonly #old: TupleScanner
+  readonly #mayMove: boolean
   readonly #shapeNumbers = new Map<string, number>()
   #net = new Uint8Array(64)
   #shape = new Uint16Array(64)
@@ -45,8 +46,10 @@ export class TableChanges {
   #end = new Int32Array(64)
   readonly #bytes: Buffer[] = []
 
-  constructor(relation: Relation, keyColumns: readonly number[]) {
+  /** `mayMove`: a row with another key may be made anew, as it has nothing that only the target knows. */
+  constructor(relation: Relation, keyColumns: readonly number[], mayMove = true) {
     this.relation = relation
+    this.#mayMove = mayMove
     this.keyColumns = keyColumns
     this.#scanner = new TupleScanner(relation.columns.length, keyColumns)
     this.#old = new TupleScanner(relation.columns.length, keyColumns)
@@ -126,7 +129,7 @@ export class TableChanges {
    * two rows may change places, which only the order tells.
    */
   #move(old: Buffer, row: Buffer, at: number): boolean {
-    if (this.relation.identity !== 'default' || this.#scanner.unchanged > 0) return false
+    if (!this.#mayMove || this.relation.identity !== 'default' || this.#scanner.unchanged > 0) return false
     const from = this.#numberOf(old, this.#old)
     const to = this.#numberOf(row, this.#scanner)
     if (!MAY[NET.delete].includes(this.net(from)) || !MAY[NET.insert].includes(this.net(to))) return false

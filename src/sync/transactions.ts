@@ -146,6 +146,7 @@ export class Transactions implements Disposable {
   }
 
   #stream(spool: Spool, bytes: Buffer, at: number, end: number): void {
+    if (at8(bytes, at) === ORIGIN) return
     if (!isStreamable(at8(bytes, at)) || end - at < 6) throw malformed('unexpected message in a stream')
     const kind = at8(bytes, at)
     if (!isChange(kind)) {
@@ -195,7 +196,7 @@ export class Transactions implements Disposable {
   }
 }
 
-const [BEGIN, COMMIT, STREAM_STOP] = [0x42, 0x43, 0x45]
+const [BEGIN, COMMIT, STREAM_STOP, ORIGIN] = [0x42, 0x43, 0x45, 0x4f]
 
 /** I, U, D, T, and R, Y, M */
 function isStreamable(kind: number): boolean {

@@ -90,7 +90,8 @@ export class Writer {
       note,
       part: last.part,
       // somebody waits for a token, and a leg that is revoked must stay so
-      durable: plan.kind !== 'exact' || due.some(({ notes }) => notes.length > 0),
+      // (of several parts the first one decides, which does not know what the last one says)
+      durable: plan.kind !== 'exact' || (last.part === 'whole' && due.some(({ notes }) => notes.length > 0)),
       token: tokenOf(last, service),
       start: startOf(last, service, direction),
     }

@@ -37,7 +37,7 @@ async function move(rows: RowWriter, change: Update, key: Row): Promise<void> {
   const { relation, row } = change
   const statements = rows.of(relation)
   // under identity default the source checks its key at once
-  const taken = relation.identity !== 'default' && (await rows.run(statements.find(statements.keyOf(row)))) > 0
+  const taken = relation.identity !== 'default' && (await rows.run(statements.find(statements.keyOf(row), key))) > 0
   if (!taken) await update(rows, change, key)
   else if (!(await rows.stash.put(relation, key, row))) throw rows.missing(relation)
   await rows.stash.freed(relation, key)

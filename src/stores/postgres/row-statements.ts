@@ -2,23 +2,13 @@ import { MigrateError } from '../../errors.ts'
 import { type Relation, type Row, TextValue, UNCHANGED, type Value } from '../../model/change.ts'
 import type { ColumnInfo, TableInfo } from './catalogue.ts'
 import { quote, quoteLiteral, quoteTable } from './identifier.ts'
+import type { Stage } from './stage.ts'
 
 /** A statement with its parameters: buffers go over the wire in PostgreSQL's binary form, untouched. */
 export interface RowStatement {
   readonly name: string
   readonly text: string
   readonly values: readonly (Buffer | string | null)[]
-}
-
-/** Many rows at once: create it, COPY into it, apply it. */
-export interface Stage {
-  readonly create: string
-  readonly empty: string
-  readonly copy: string
-  /** changes as many rows as were copied, unless some were not found */
-  readonly apply: string
-  /** of the prepared statement `apply` */
-  readonly name: string
 }
 
 /** Builds the statements for the rows of one relation of the stream against the table of the target. */
@@ -56,6 +46,11 @@ export class RowStatements {
   /** Is there a column, besides the key, whose value cannot be updated? */
   get hasFixedValues(): boolean {
     return this.#fixed.some((i) => !this.keyColumns.includes(i))
+  }
+
+  /** Has the target's table columns that the stream does not carry, other than generated ones? */
+  get hasOwnColumns(): boolean {
+    return this.#table.columns.filter(({ generated }) => generated === '').length > this.#columns.length
   }
 
   keyOf(row: Row): Row {
@@ -132,9 +127,8 @@ export class RowStatements {
 
   /** Creates the table for rows that wait for their key. */
   get stash(): string {
-    const columns = this.#list(this.#columns.keys())
     return `create temporary table if not exists ${this.#stashName} on commit delete rows as
-      select ${columns} from ${quoteTable(this.#table)} with no data`
+      select ${this.#list(this.#columns.keys())} from ${quoteTable(this.#table)} with no data`
   }
 
   /** As `move`, out of the table into the stash. */
@@ -156,8 +150,12 @@ export class RowStatements {
   }
 
   delete(key: Row): RowStatement {
-    const text = (): string => `delete from ${quoteTable(this.#table)} where ${this.#where(0)}`
-    return this.#statement('delete', [], key.map(parameter), text)
+    return this.#statement(
+      'delete',
+      [],
+      key.map(parameter),
+      () => `delete from ${quoteTable(this.#table)} where ${this.#where(0)}`,
+    )
   }
 
   /** Deletes a row that the source lacks, and keeps it in migrate.undo. */
@@ -165,9 +163,11 @@ export class RowStatements {
     return this.#statement('extra', [], key.map(parameter), () => this.#undone('extra', this.#where(0)))
   }
 
-  find(key: Row): RowStatement {
-    const text = (): string => `select from ${quoteTable(this.#table)} where ${this.#where(0)}`
-    return this.#statement('find', [], key.map(parameter), text)
+  /** `besides`: another row than the one with this key. */
+  find(key: Row, besides: Row = []): RowStatement {
+    const not = besides.length === 0 ? '' : ` and not (${this.#where(key.length)})`
+    const text = (): string => `select from ${quoteTable(this.#table)} where ${this.#where(0)}${not}`
+    return this.#statement(`find${besides.length}`, [], [...key, ...besides].map(parameter), text)
   }
 
   /** Deletes another row with the same values in these columns, and keeps it; null when they are not known. */

@@ -8,7 +8,8 @@ import { quoteTable } from './identifier.ts'
 import { Stash } from './stash.ts'
 import { Compactor } from '../../sync/compact.ts'
 import { CopyRows } from './copy-rows.ts'
-import { type RowStatement, RowStatements, type Stage } from './row-statements.ts'
+import { type RowStatement, RowStatements } from './row-statements.ts'
+import type { Stage } from './stage.ts'
 
 export interface RowWriterOptions {
   readonly service: string
@@ -17,15 +18,21 @@ export interface RowWriterOptions {
   readonly tables: readonly TableInfo[]
 }
 
+const RENEW_MS = 3_600_000
+
 /** Runs statements about rows in the transaction that is open on the client. */
 export class RowWriter {
   readonly client: pg.Client
   readonly stash = new Stash(this)
-  readonly compactor = new Compactor((relation) => this.of(relation).keyColumns)
+  readonly compactor = new Compactor(
+    (relation) => this.of(relation).keyColumns,
+    (relation) => !this.of(relation).hasOwnColumns,
+  )
   readonly #spare: Buffer[] = []
   readonly #options: RowWriterOptions
   readonly #statements = new Map<Relation, RowStatements>()
   readonly #created = new Set<Stage>()
+  #renewedAt = performance.now()
   /** used in this transaction: emptied by its end only */
   readonly #filled = new Set<Stage>()
 
@@ -73,8 +80,17 @@ export class RowWriter {
     return rowCount ?? 0
   }
 
-  /** A transaction begins. */
-  begin(): void {
+  /**
+   * A transaction is about to begin. Nobody can vacuum another session's temporary tables, and a database's oldest
+   * transaction number cannot move on beyond them: they are made anew every hour.
+   */
+  async begin(): Promise<void> {
+    const now = performance.now()
+    if (now - this.#renewedAt > RENEW_MS) {
+      await this.client.query('discard temp')
+      this.#created.clear()
+      this.#renewedAt = now
+    }
     this.#filled.clear()
     this.stash.clear()
   }

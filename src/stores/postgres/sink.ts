@@ -160,7 +160,7 @@ class PostgresSink implements Sink {
   async #begin(batch: SinkBatch, ends: boolean): Promise<SinkResult | null> {
     const { work, from } = batch
     const later = batch.durable ? '' : '; set local synchronous_commit = off'
-    this.#rows.begin()
+    await this.#rows.begin()
     await this.#client.query(`begin; set constraints all deferred${later}`)
     const moved = await this.#move(batch, ends ? batch.to : from.commitLsn, work.kind !== 'none')
     const allowed = moved && work.kind !== 'none' ? await this.#authority(from) : 'yes'

@@ -181,6 +181,9 @@ class FramePlugin extends PgoutputPlugin {
         if (this.#ended.error !== null) throw this.#ended.error
         return
       } else {
+        // what waits is the beginning of one message: the rest of it has to come
+        if (this.#full) this.#connection?.stream.resume()
+        this.#full = false
         await new Promise<void>((resolve) => {
           this.#wake = resolve
         })

@@ -7,6 +7,9 @@ import type { RowWriter } from './row-writer.ts'
 
 /** So many rows of a table are written one by one: staging them costs as much. */
 const FEW = 6
+/** Sets of columns that were not sent for which a table has a stage: each commit locks all of them. */
+const MOST_STAGES = 12
+const NONE = new Int32Array()
 
 /**
  * Writes the net changes of one table, rows that go first, new ones last. False: an update or a delete has not found all
@@ -21,7 +24,11 @@ export async function writeTable(rows: RowWriter, table: TableChanges): Promise<
   if (!(await removeRows(rows, table, inKeyOrder(keys, gone)))) return false
   for (const [shape] of table.shapes.entries()) {
     const some = table.shapes.length === 1 ? changed : changed.filter((number) => table.shape(number) === shape)
-    if (!(await updateRows(rows, table, shape, inKeyOrder(keys, some)))) return false
+    const written =
+      shape < MOST_STAGES
+        ? await updateRows(rows, table, shape, inKeyOrder(keys, some))
+        : await writeFew(rows, table, { gone: NONE, changed: some, made: NONE })
+    if (!written) return false
   }
   if (made.length > 0) await rows.copy(rows.of(table.relation).copy, tuples(rows, table, made, 0))
   return true
