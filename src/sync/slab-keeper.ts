@@ -1,7 +1,7 @@
 import type { Block } from './block.ts'
 
 /** With more buffers than this kept, those between the ones in use are looked for: a spooled transaction fills many. */
-const MANY = 12
+const MANY = 6
 
 interface Slab {
   readonly bytes: Buffer
