@@ -1,2 +1,6 @@
-export { type Answer, idempotent, type LegRequest, type TransactionClient } from './dualwrite/idempotent.ts'
+export { type Answer, idempotent, type LegRequest } from './dualwrite/idempotent.ts'
 export { MigrateError } from './errors.ts'
+export { failpoints } from './config/failpoint.ts'
+export { installEventing } from './control/eventing.ts'
+export type { ConnectionPool, PooledClient, TransactionClient } from './model/service-database.ts'
+export { inTransaction } from './transaction.ts'

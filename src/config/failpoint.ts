@@ -1,7 +1,7 @@
 import { environment } from './environment.ts'
 
 /**
- * For tests: MIGRATE_FAILPOINT=`name=kill` or `name=stop` ends (SIGKILL) or freezes (SIGSTOP) this process when it
+ * For tests of crashes, ours and those of services: MIGRATE_FAILPOINT=`name=kill` or `name=stop` ends (SIGKILL) or freezes (SIGSTOP) this process when it
  * comes to the place of that name; several are separated by commas. Each fires once. Without the variable this is a no-op.
  */
 export function failpoints(): (name: string) => Promise<void> {

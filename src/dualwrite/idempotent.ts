@@ -1,10 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http'
-
-/** A client inside an open transaction of the service's own database; `pg`'s Client and PoolClient fit. */
-export interface TransactionClient {
-  // biome-ignore lint/suspicious/noExplicitAny: the shape of pg's own result rows
-  query(text: string, values?: unknown[]): Promise<{ rows: any[]; rowCount: number | null }>
-}
+import type { TransactionClient } from '../model/service-database.ts'
 
 export interface LegRequest {
   /** the name of the service in migrate.yaml */

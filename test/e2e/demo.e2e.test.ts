@@ -22,7 +22,11 @@ const ROUTER = /load through the router at http:\/\/127\.0\.0\.1:(\d+)/
 test('takes the shop apart under load, loses nothing and leaves nothing', async () => {
   await using demo = await startDemo(['--small', '--json'])
   const seen = await lookAround(demo)
-  expect(await demo.exited).toEqual({ code: 0, signal: null })
+  // why, when it does not: the last command and what it printed
+  expect(await demo.exited, [...demo.stdout.all().slice(-4), demo.stderr.text()].join('\n')).toEqual({
+    code: 0,
+    signal: null,
+  })
   const lines = demo.stdout.all().map((line) => JSON.parse(line) as Line)
   expect(lines.at(-1)).toMatchObject({
     ...{ schema: 'migrate.demo/1', ok: true, status: 'ok', issues: [] },
