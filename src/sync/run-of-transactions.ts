@@ -43,7 +43,7 @@ export class RunOfTransactions {
   }
 
   take(): RawTransaction {
-    this.#close()
+    this.cut()
     const { bytes } = this.#block as Block
     const run = new RawTransaction({
       ...{ xid: this.#xid, count: this.#count, size: this.#size, bytes: this.#bytes, pieces: this.#pieces },
@@ -60,14 +60,15 @@ export class RunOfTransactions {
     return run
   }
 
-  #push(open: OpenTransaction, block: Block, to: number, relations: Relations): void {
-    this.#close()
-    this.#pieces.push(...open.pieces)
-    if (to > open.from) this.#last = { piece: { block, from: open.from, to, relations }, to }
-  }
-
-  #close(): void {
+  /** What comes next in the block is of no transaction of the run: the next one begins a piece of its own. */
+  cut(): void {
     if (this.#last !== null) this.#pieces.push({ ...this.#last.piece, to: this.#last.to })
     this.#last = null
+  }
+
+  #push(open: OpenTransaction, block: Block, to: number, relations: Relations): void {
+    this.cut()
+    this.#pieces.push(...open.pieces)
+    if (to > open.from) this.#last = { piece: { block, from: open.from, to, relations }, to }
   }
 }

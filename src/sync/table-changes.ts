@@ -96,7 +96,8 @@ export class TableChanges {
   delete(bytes: Buffer, at: number, end: number): boolean {
     this.#scanner.scan(bytes, at, end)
     if (this.#scanner.texts > 0) return false
-    return this.#delete(this.#numberOf(bytes, this.#scanner))
+    const number = this.#numberOf(bytes, this.#scanner)
+    return this.#isOf(number, bytes, at, this.#scanner.end) && this.#delete(number)
   }
 
   /** The new row is at `at`; with an old key or row at `oldAt`, behind that. */
@@ -120,8 +121,20 @@ export class TableChanges {
       at = 0
       scanner.scan(row, 0, row.length)
     }
-    if (this.#sameKey(bytes, row)) return this.#update(this.#numberOf(row, scanner), row, at)
-    return this.#move(bytes, row, at)
+    if (!this.#sameKey(bytes, row)) return this.#move(bytes, row, at)
+    const number = this.#numberOf(row, scanner)
+    return this.#isOf(number, bytes, oldAt, this.#old.end) && this.#update(number, row, at)
+  }
+
+  /**
+   * Is the old row of a change the one that the batch has with this key? Under identity full the key may be checked at the
+   * end of a transaction only, and two rows may have it until then.
+   */
+  #isOf(number: number, bytes: Buffer, at: number, end: number): boolean {
+    if (this.relation.identity !== 'full') return true
+    const net = this.net(number)
+    if (net !== NET.insert && net !== NET.update && net !== NET.replace) return true
+    return bytes.compare(this.bytes(number), this.at(number), this.end(number), at, end) === 0
   }
 
   /**

@@ -117,6 +117,7 @@ export class Transactions implements Disposable {
         return
       case 'stream-start': {
         if (this.inside) throw malformed('a transaction inside a transaction')
+        this.#run.cut()
         const spool = this.#spools.get(message.xid) ?? new Spool(this.#openFile, this.#spare)
         this.#spools.set(message.xid, spool)
         this.#spool = spool

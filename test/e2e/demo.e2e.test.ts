@@ -39,7 +39,10 @@ test('takes the shop apart under load, loses nothing and leaves nothing', async 
   expect(acknowledged).toBeGreaterThanOrEqual(1_000)
   for (const service of ['users', 'orders'] as const) expect(outageMs[service].max).toBeGreaterThan(0)
   expect(lines.slice(0, -1).every(({ event }) => event !== undefined)).toBe(true)
-  expect(lines.flatMap(({ command }) => command?.split(' ')[1] ?? [])).toEqual([
+  const commands = lines.flatMap(({ command }) => command ?? [])
+  // one that was given again, see `told` in fixtures/demo/walk.ts, counts once
+  const steps = commands.filter((command, i) => command !== commands[i - 1])
+  expect(steps.map((command) => command.split(' ')[1])).toEqual([
     ...['check', 'sync', 'sync', 'route', 'route', 'dual-write', 'dual-write', 'cutover'],
     ...['cutover', 'cutover', 'rollback', 'rollback', 'cutover', 'cutover', 'reconcile'],
   ])

@@ -1,6 +1,8 @@
-import type { Change, Row } from '../../model/change.ts'
+import type { Change, Relation, Row } from '../../model/change.ts'
 import { isMove } from '../../sync/converge.ts'
+import type { RowStatement } from './row-statements.ts'
 import type { RowWriter } from './row-writer.ts'
+import { ambiguous } from './stash.ts'
 
 type Update = Extract<Change, { op: 'update' }>
 
@@ -8,13 +10,11 @@ type Update = Extract<Change, { op: 'update' }>
 export async function applyExactly(rows: RowWriter, change: Change): Promise<void> {
   if (change.op === 'truncate') return rows.truncate(change)
   const statements = rows.of(change.relation)
-  if (change.op === 'insert') {
-    await rows.run(statements.insert(change.row))
-    return
-  }
+  if (change.op === 'insert') return insert(rows, change)
   if (change.op === 'delete') {
     const key = statements.keyOf(change.old)
-    if ((await rows.run(statements.delete(key))) === 0) throw rows.missing(change.relation)
+    rows.stash.throwIfWaiting(change.relation, key, change.old)
+    await one(rows, change.relation, statements.delete(key))
     return rows.stash.freed(change.relation, key)
   }
   const key = statements.keyOf(change.old ?? change.row)
@@ -24,18 +24,35 @@ export async function applyExactly(rows: RowWriter, change: Change): Promise<voi
   await update(rows, change, key)
 }
 
+async function insert(rows: RowWriter, { relation, row }: Extract<Change, { op: 'insert' }>): Promise<void> {
+  const statements = rows.of(relation)
+  // another row may have its key until the end of the transaction
+  if (relation.identity === 'full') await rows.stash.throwIfTaken(relation, statements.keyOf(row))
+  await rows.run(statements.insert(row))
+}
+
+/** Throws ROW_MISSING, or KEY_AMBIGUOUS when there are two. */
+async function one(rows: RowWriter, relation: Relation, statement: RowStatement): Promise<void> {
+  const found = await rows.run(statement)
+  if (found === 0) throw rows.missing(relation)
+  if (found > 1) throw ambiguous(relation)
+}
+
 async function update(rows: RowWriter, { relation, row }: Update, key: Row): Promise<void> {
   const statements = rows.of(relation)
   const update = statements.update(key, row)
-  if (update !== null && (await rows.run(update)) === 1) return
+  const found = update === null ? 0 : await rows.run(update)
+  if (found === 1) return
+  if (found > 1) throw ambiguous(relation)
   // a "generated always" identity cannot be updated: the row is made anew
-  if ((await rows.run(statements.move(key, row))) === 0) throw rows.missing(relation)
+  await one(rows, relation, statements.move(key, row))
 }
 
 /** Another key: it may belong to a row that gives it up later in the transaction. */
 async function move(rows: RowWriter, change: Update, key: Row): Promise<void> {
   const { relation, row } = change
   const statements = rows.of(relation)
+  if (change.old !== null) rows.stash.throwIfWaiting(relation, key, change.old)
   // under identity default the source checks its key at once
   const taken = relation.identity !== 'default' && (await rows.run(statements.find(statements.keyOf(row), key))) > 0
   if (!taken) await update(rows, change, key)

@@ -146,7 +146,7 @@ class PostgresSink implements Sink {
     try {
       const result = await this.#work(batch, care)
       if (!ends) return result
-      this.#rows.stash.throwIfWaiting()
+      this.#rows.stash.throwIfAny()
       await this.#failpoint('before-commit')
       await this.#client.query('commit')
       this.#open = null

@@ -1,5 +1,5 @@
 import { MigrateError } from '../../errors.ts'
-import type { Relation, Row } from '../../model/change.ts'
+import { type Relation, type Row, UNCHANGED } from '../../model/change.ts'
 import { keyText } from '../../sync/converge.ts'
 import type { RowWriter } from './row-writer.ts'
 
@@ -9,8 +9,8 @@ import type { RowWriter } from './row-writer.ts'
  */
 export class Stash {
   readonly #rows: RowWriter
-  /** the relation, by relation and key */
-  #waiting = new Map<string, Relation>()
+  /** by relation and key */
+  #waiting = new Map<string, Waiting>()
 
   constructor(rows: RowWriter) {
     this.#rows = rows
@@ -37,7 +37,7 @@ export class Stash {
     const statements = this.#rows.of(relation)
     await this.#rows.client.query(statements.stash)
     if ((await this.#rows.run(statements.moveToStash(key, row))) === 0) return false
-    this.#waiting.set(nameOf(relation, statements.keyOf(row)), relation)
+    this.#waiting.set(nameOf(relation, statements.keyOf(row)), { relation, row })
     return true
   }
 
@@ -53,14 +53,36 @@ export class Stash {
     throw ambiguous(relation)
   }
 
+  /** A change of the row `old`. Throws KEY_AMBIGUOUS when that is the one that waits for this key. */
+  throwIfWaiting(relation: Relation, key: Row, old: Row): void {
+    const waiting = this.#waiting.get(nameOf(relation, key))
+    if (waiting === undefined) return
+    const isSame = waiting.row.every(
+      (value, i) => value === UNCHANGED || keyText([value]) === keyText([old[i] ?? null]),
+    )
+    if (isSame) throw ambiguous(relation)
+  }
+
+  /** Throws KEY_AMBIGUOUS when a row has this key, or waits for it. */
+  async throwIfTaken(relation: Relation, key: Row): Promise<void> {
+    this.throwIfTwo(relation, key)
+    if ((await this.#rows.run(this.#rows.of(relation).find(key))) > 0) throw ambiguous(relation)
+  }
+
   /** Before a commit: a row that still waits would be lost. Throws KEY_AMBIGUOUS. */
-  throwIfWaiting(): void {
+  throwIfAny(): void {
     const [first] = this.#waiting.values()
-    if (first !== undefined) throw ambiguous(first)
+    if (first !== undefined) throw ambiguous(first.relation)
   }
 }
 
-function ambiguous({ schema, name }: Relation): MigrateError {
+interface Waiting {
+  readonly relation: Relation
+  /** as it will be */
+  readonly row: Row
+}
+
+export function ambiguous({ schema, name }: Relation): MigrateError {
   return new MigrateError('KEY_AMBIGUOUS', { table: `${schema}.${name}` })
 }
 
