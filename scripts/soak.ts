@@ -21,6 +21,9 @@ const SOAKS: Readonly<Record<string, Soak>> = {
   'sync-interleaved': {
     ...{ files: ['src/stores/postgres/interleaved'], env: { MIGRATE_INTERLEAVED: '1000' }, project: 'int' },
   },
+  'sync-memory': {
+    ...{ files: ['test/traps/rooms', 'test/traps/alternating-rooms'], env: { MIGRATE_MATRIX: 'full' }, project: 'int' },
+  },
   'sync-property': {
     ...{ files: ['src/stores/postgres/apply-property'], env: { MIGRATE_SCHEMAS: '1000' }, project: 'int' },
   },

@@ -14,10 +14,11 @@ const row = (id: number, name: string, bio: Value = text('b')): Row => [int4(id)
 const key = (id: number): Row => [int4(id), null, null]
 
 function netOf(...changes: Change[]): string[] {
-  const segments = new Compactor(keys).compact([rawTransaction(1, changes)])
-  return segments.flatMap((segment) =>
-    segment.kind === 'change' ? [`change ${segment.change.op}`] : segment.tables.flatMap(showTable),
-  )
+  const shown: string[] = []
+  for (const segment of new Compactor(keys).compact([rawTransaction(1, changes)])) {
+    shown.push(...(segment.kind === 'change' ? [`change ${segment.change.op}`] : segment.tables.flatMap(showTable)))
+  }
+  return shown
 }
 
 function showTable(table: TableChanges): string[] {
@@ -109,7 +110,7 @@ test('another description of a table begins a segment', () => {
     rawTransaction(1, [insert(users, row(1, 'a'))]),
     rawTransaction(2, [insert(wider, [...row(2, 'b'), text('m')])]),
   ]
-  expect(new Compactor(keys).compact(changes).map(({ kind }) => kind)).toEqual(['rows', 'rows'])
+  expect(Array.from(new Compactor(keys).compact(changes), ({ kind }) => kind)).toEqual(['rows', 'rows'])
 })
 
 // Against a model: a map from key to row, changed one by one. -----------------------------------------------------
@@ -156,7 +157,7 @@ function changesOf(steps: readonly Step[], model: Model): Change[] {
   })
 }
 
-function apply(model: Model, segments: readonly Segment[]): void {
+function apply(model: Model, segments: Iterable<Segment>): void {
   for (const segment of segments) {
     if (segment.kind === 'rows') segment.tables.forEach((table) => applyTable(model, table))
     else applyChange(model, segment.change)

@@ -2,7 +2,7 @@ import { MigrateError } from '../errors.ts'
 import type { Change, Relation } from '../model/change.ts'
 import { decodeChange } from './pgoutput/decode-change.ts'
 import { at8, int32 } from './pgoutput/tuple.ts'
-import { type Piece, type RawTransaction, type Relations } from './raw-transaction.ts'
+import type { Piece, RawTransaction } from './raw-transaction.ts'
 import { TableChanges } from './table-changes.ts'
 
 /** What to write, in this order; the tables of one segment in any order. */
@@ -18,10 +18,8 @@ export type Segment =
 export class Compactor {
   readonly #keyColumns: (relation: Relation) => readonly number[]
   readonly #mayMove: (relation: Relation) => boolean
-  /** room of earlier batches, by relation */
-  readonly #spare = new Map<Relation, TableChanges[]>()
-  #used: TableChanges[] = []
-  #segments: Segment[] = []
+  /** room of what was handed out before */
+  readonly #spare = new Map<Relation, TableChanges>()
   readonly #tables = new Map<number, TableChanges>()
 
   constructor(
@@ -32,69 +30,73 @@ export class Compactor {
     this.#mayMove = mayMove
   }
 
-  /** What these transactions do; what the last call has given holds no longer. Throws STREAM_MALFORMED. */
-  compact(transactions: readonly RawTransaction[]): readonly Segment[] {
-    this.#reset()
-    for (const { pieces } of transactions) for (const piece of pieces) this.#take(piece)
-    this.#close()
-    return this.#segments
-  }
-
-  #take(piece: Piece): void {
-    for (let i = piece.from; i < piece.to; i++) {
-      if (take(piece, i, this)) continue
-      this.#close()
-      this.#segments.push({ kind: 'change', change: changeOf(piece, i) })
+  /**
+   * What these transactions do, one segment at a time: the tables of one hold until the next is asked for. Throws
+   * STREAM_MALFORMED.
+   */
+  *compact(transactions: readonly RawTransaction[]): Generator<Segment> {
+    this.#tables.clear()
+    const touched = new Set<Relation>()
+    for (const { pieces } of transactions) {
+      for (const piece of pieces) for (let i = piece.from; i < piece.to; i++) yield* this.#take(piece, i, touched)
     }
+    yield* this.#close()
+    // room that this batch had no use for goes: a bulk load into each of many tables would keep all of it
+    for (const relation of this.#spare.keys()) if (!touched.has(relation)) this.#spare.delete(relation)
   }
 
-  tableOf(id: number, relations: Relations): TableChanges {
-    const known = this.#tables.get(id)
-    const relation = relations.get(id)
-    if (relation === undefined) throw malformed(`unknown relation ${id}`)
-    if (known?.relation === relation) return known
-    // the table was described anew: its columns may be others
-    if (known !== undefined) this.#close()
-    const table = this.#spare.get(relation)?.pop() ?? this.#newTable(relation)
-    this.#tables.set(id, table)
-    this.#used.push(table)
+  *#take(piece: Piece, i: number, touched: Set<Relation>): Generator<Segment> {
+    const { bytes, bounds } = piece.block
+    const at = bounds[2 * i] as number
+    const end = bounds[2 * i + 1] as number
+    const kind = at8(bytes, at)
+    if (isRow(kind)) {
+      const relation = relationAt(piece, at, end)
+      const known = this.#tables.get(relation.id)
+      // described anew: its columns may be others
+      if (known !== undefined && known.relation !== relation) yield* this.#close()
+      touched.add(relation)
+      if (isTaken(this.#tableOf(relation), bytes, at, end)) return
+    } else if (kind !== TRUNCATE) return
+    yield* this.#close()
+    yield { kind: 'change', change: changeOf(piece, i) }
+  }
+
+  #tableOf(relation: Relation): TableChanges {
+    const known = this.#tables.get(relation.id)
+    if (known !== undefined) return known
+    const spare = this.#spare.get(relation)
+    spare?.clear()
+    const table = spare ?? new TableChanges(relation, this.#keyColumns(relation), this.#mayMove(relation))
+    this.#spare.set(relation, table)
+    this.#tables.set(relation.id, table)
     return table
   }
 
-  #newTable(relation: Relation): TableChanges {
-    return new TableChanges(relation, this.#keyColumns(relation), this.#mayMove(relation))
-  }
-
-  #close(): void {
-    if (this.#tables.size > 0) this.#segments.push({ kind: 'rows', tables: [...this.#tables.values()] })
+  *#close(): Generator<Segment> {
+    if (this.#tables.size === 0) return
+    yield { kind: 'rows', tables: [...this.#tables.values()] }
     this.#tables.clear()
-  }
-
-  #reset(): void {
-    this.#segments = []
-    this.#tables.clear()
-    for (const table of this.#used) {
-      table.clear()
-      const spare = this.#spare.get(table.relation)
-      if (spare === undefined) this.#spare.set(table.relation, [table])
-      else spare.push(table)
-    }
-    this.#used = []
   }
 }
 
 const [INSERT, UPDATE, DELETE, TRUNCATE, NEW, KEY, OLD] = [0x49, 0x55, 0x44, 0x54, 0x4e, 0x4b, 0x4f]
 
-/** False: this change has to be done by itself. */
-function take(piece: Piece, i: number, tables: Pick<Compactor, 'tableOf'>): boolean {
-  const { bytes, bounds } = piece.block
-  const at = bounds[2 * i] as number
-  const end = bounds[2 * i + 1] as number
-  const kind = at8(bytes, at)
-  if (kind === TRUNCATE) return false
-  if (kind !== INSERT && kind !== UPDATE && kind !== DELETE) return true
+function isRow(kind: number): boolean {
+  return kind === INSERT || kind === UPDATE || kind === DELETE
+}
+
+function relationAt({ block, relations }: Piece, at: number, end: number): Relation {
   if (at + 6 > end) throw malformed('message too short')
-  const table = tables.tableOf(int32(bytes, at + 1) >>> 0, piece.relations)
+  const id = int32(block.bytes, at + 1) >>> 0
+  const relation = relations.get(id)
+  if (relation === undefined) throw malformed(`unknown relation ${id}`)
+  return relation
+}
+
+/** False: this change has to be done by itself. */
+function isTaken(table: TableChanges, bytes: Buffer, at: number, end: number): boolean {
+  const kind = at8(bytes, at)
   const what = at8(bytes, at + 5)
   if (kind === INSERT && what === NEW) return table.insert(bytes, at + 6, end)
   if (kind === UPDATE && what === NEW) return table.update(bytes, null, at + 6, end)

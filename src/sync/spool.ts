@@ -6,6 +6,17 @@ import type { SpoolFile } from './ports.ts'
 
 /** A chunk of a spool is kept in memory until it has so many bytes, then in its file. */
 const CHUNK_BYTES = 4 * 1024 * 1024
+/** The same while the chunks of all open spools have `ROOM_BYTES`. */
+const SMALL_CHUNK_BYTES = 256 * 1024
+const ROOM_BYTES = 32 * 1024 * 1024
+
+/** What the spools of one stream share. */
+export interface SpoolRoom {
+  /** buffers for whole chunks that nobody reads any more */
+  readonly spare: Buffer[]
+  /** bytes of the chunks in memory of the spools that are being written */
+  bytes: number
+}
 /** How many buffers are kept for the next chunks. */
 const SPARE = 3
 /** before each message: its length and the transaction or subtransaction that it belongs to */
@@ -17,19 +28,20 @@ const HEAD = 8
  */
 export class Spool implements Disposable {
   readonly #openFile: () => SpoolFile
-  /** buffers for whole chunks that nobody reads any more */
-  readonly #spare: Buffer[]
+  readonly #room: SpoolRoom
   #file: SpoolFile | null = null
   #chunk = Buffer.allocUnsafeSlow(64 * 1024)
   #used = 0
+  #isDisposed = false
   readonly #written: number[] = []
   readonly #aborted = new Set<number>()
   readonly #notes: { readonly xid: number; readonly note: Note }[] = []
   readonly #relations: { readonly xid: number; readonly relation: Relation }[] = []
 
-  constructor(openFile: () => SpoolFile, spare: Buffer[]) {
+  constructor(openFile: () => SpoolFile, room: SpoolRoom) {
     this.#openFile = openFile
-    this.#spare = spare
+    this.#room = room
+    room.bytes += this.#chunk.length
   }
 
   /** Takes a message of a stream block: its kind, the transaction, and the rest. */
@@ -71,7 +83,7 @@ export class Spool implements Disposable {
   *blocks(): Generator<Block> {
     let offset = 0
     for (const length of this.#written) {
-      const bytes = this.#spare.pop() ?? Buffer.allocUnsafeSlow(Math.max(length, CHUNK_BYTES))
+      const bytes = this.#room.spare.pop() ?? Buffer.allocUnsafeSlow(Math.max(length, CHUNK_BYTES))
       const fitting = bytes.length < length ? Buffer.allocUnsafeSlow(length) : bytes
       ;(this.#file as SpoolFile).read(offset, fitting.subarray(0, length))
       yield this.#block(fitting, length)
@@ -96,20 +108,31 @@ export class Spool implements Disposable {
     let released = false
     const release = (): void => {
       // a block may be in several pieces
-      if (!released && bytes.length === CHUNK_BYTES && this.#spare.length < SPARE) this.#spare.push(bytes)
+      if (!released && bytes.length === CHUNK_BYTES && this.#room.spare.length < SPARE) this.#room.spare.push(bytes)
       released = true
     }
     return { bytes, bounds, count, release }
   }
 
   #reserve(length: number): void {
-    if (this.#used + length <= this.#chunk.length) return
-    if (this.#used >= CHUNK_BYTES - length && this.#used > 0) this.#flush()
-    if (this.#used + length <= this.#chunk.length) return
-    const size = Math.max(this.#used + length, Math.min(this.#chunk.length * 4, CHUNK_BYTES))
+    const needed = this.#used + length
+    if (needed <= this.#chunk.length) return
+    const limit = this.#limit()
+    if (needed > limit && this.#used > 0) {
+      this.#flush()
+      return this.#reserve(length)
+    }
+    const size = Math.max(needed, Math.min(this.#chunk.length * 4, limit))
     const chunk = Buffer.allocUnsafeSlow(size)
     this.#chunk.copy(chunk, 0, 0, this.#used)
+    this.#room.bytes += size - this.#chunk.length
     this.#chunk = chunk
+  }
+
+  /** Many transactions may be open at once, and each of them has a chunk. */
+  #limit(): number {
+    const isNarrow = this.#room.bytes - this.#chunk.length + CHUNK_BYTES > ROOM_BYTES
+    return isNarrow ? Math.max(SMALL_CHUNK_BYTES, this.#chunk.length) : CHUNK_BYTES
   }
 
   #flush(): void {
@@ -122,6 +145,8 @@ export class Spool implements Disposable {
   [Symbol.dispose](): void {
     this.#file?.[Symbol.dispose]()
     this.#file = null
+    if (!this.#isDisposed) this.#room.bytes -= this.#chunk.length
+    this.#isDisposed = true
   }
 }
 

@@ -8,7 +8,7 @@ import { at8, int32 } from './pgoutput/tuple.ts'
 import type { SpoolFile } from './ports.ts'
 import { isChange, RawTransaction, type Relations } from './raw-transaction.ts'
 import { RunOfTransactions } from './run-of-transactions.ts'
-import { Spool } from './spool.ts'
+import { Spool, type SpoolRoom } from './spool.ts'
 import { StoredParts } from './stored-parts.ts'
 
 /** A transaction that has more bytes is handed on in parts, so that memory is bounded whatever its size. */
@@ -19,7 +19,7 @@ const PART_BYTES = 4 * 1024 * 1024
  * end of its transaction waits in a spool, and comes when it is committed.
  */
 export class Transactions implements Disposable {
-  #relations: Relations = new Map()
+  #relations: Map<number, Relation> = new Map()
   readonly #transaction = new OpenTransaction()
   /** the same object, between begin and commit */
   #open: OpenTransaction | null = null
@@ -27,7 +27,7 @@ export class Transactions implements Disposable {
   readonly #apart: () => boolean
   readonly #openFile: () => SpoolFile
   readonly #spools = new Map<number, Spool>()
-  readonly #spare: Buffer[] = []
+  readonly #room: SpoolRoom = { spare: [], bytes: 0 }
   /** committed, and not yet written to the target */
   readonly #waiting = new Set<Spool>()
   /** between the start and the stop of a stream block */
@@ -118,7 +118,7 @@ export class Transactions implements Disposable {
       case 'stream-start': {
         if (this.inside) throw malformed('a transaction inside a transaction')
         this.#run.cut()
-        const spool = this.#spools.get(message.xid) ?? new Spool(this.#openFile, this.#spare)
+        const spool = this.#spools.get(message.xid) ?? new Spool(this.#openFile, this.#room)
         this.#spools.set(message.xid, spool)
         this.#spool = spool
         return
@@ -204,9 +204,15 @@ function isStreamable(kind: number): boolean {
   return isChange(kind) || kind === 0x52 || kind === 0x59 || kind === 0x4d
 }
 
-function described(relations: Relations, relation: Relation): Relations {
+/**
+ * With this description. A table that was not known before comes into the same map, as nothing that was read so far can
+ * mean it; with another description than before it takes a new map.
+ */
+function described(relations: Map<number, Relation>, relation: Relation): Map<number, Relation> {
+  const known = relations.get(relation.id)
+  if (known === undefined) return relations.set(relation.id, relation)
   const described = interned(relations, relation)
-  return relations.get(relation.id) === described ? relations : new Map(relations).set(relation.id, described)
+  return known === described ? relations : new Map(relations).set(relation.id, described)
 }
 
 /** The server repeats itself after every change of any table: one that is the same keeps its identity. */

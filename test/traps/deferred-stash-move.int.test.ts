@@ -1,4 +1,4 @@
-// DEFECT: under identity full and a deferrable key two rows may have one key for a moment; the change meant the other row.
+// Was a defect: under identity full and a deferrable key two rows may have one key for a moment; the change meant the other row.
 import { expect, test } from 'vitest'
 import { catchUp, openCdc, publishTables, rowsOf } from '../support/cdc.ts'
 

@@ -1,4 +1,4 @@
-// DEFECT: a run takes everything between its first and its last transaction, so also a stream block of another one.
+// Was a defect: a run takes everything between its first and its last transaction, so also a stream block of another one.
 import { expect, test } from 'vitest'
 import { catchUp, openCdc, publishTables, rowsOf } from '../support/cdc.ts'
 

@@ -19,6 +19,8 @@ export interface RowWriterOptions {
 }
 
 const RENEW_MS = 3_600_000
+/** Each commit empties all temporary tables of the session, used or not. */
+const MOST_STAGES = 100
 
 /** Runs statements about rows in the transaction that is open on the client. */
 export class RowWriter {
@@ -86,7 +88,7 @@ export class RowWriter {
    */
   async begin(): Promise<void> {
     const now = performance.now()
-    if (now - this.#renewedAt > RENEW_MS) {
+    if (now - this.#renewedAt > RENEW_MS || this.#created.size > MOST_STAGES) {
       await this.client.query('discard temp')
       this.#created.clear()
       this.#renewedAt = now

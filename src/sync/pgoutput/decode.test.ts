@@ -174,7 +174,7 @@ test('mutated streams give transactions or STREAM_MALFORMED', () => {
 /** Reads a transaction in both ways. */
 function compactAndDecode(transaction: RawTransaction | null): void {
   if (transaction === null) return
-  new Compactor(keyColumnsOf).compact([transaction])
+  Array.from(new Compactor(keyColumnsOf).compact([transaction]))
   expect(transaction.changes.length).toBe(transaction.size)
 }
 

@@ -59,7 +59,7 @@ function push(stream: readonly Buffer[]): number {
 /** In both ways in which a transaction is read. */
 function read(transaction: RawTransaction | null): void {
   if (transaction === null) return
-  new Compactor(keyColumnsOf).compact([transaction])
+  Array.from(new Compactor(keyColumnsOf).compact([transaction]))
   expect(transaction.changes).toHaveLength(transaction.size)
 }
 
