@@ -1,3 +1,4 @@
+import { setFlagsFromString } from 'node:v8'
 import { type Lease, takeLease } from '../control/lease.ts'
 import { readService } from '../control/services.ts'
 import type { Paused } from '../control/sync-control.ts'
@@ -76,6 +77,7 @@ export async function followService(
   options: SyncOptions & { readonly alarm: SyncAlarm },
 ): Promise<SyncResult> {
   const { alarm, events } = options
+  keepYoungHeapSmall()
   return await copyAndFollow(app, name, {
     ...options,
     events: {
@@ -93,6 +95,14 @@ export async function followService(
       },
     },
   })
+}
+
+/**
+ * What a batch leaves behind is garbage at once. Left to itself V8 lets it grow to 100 MiB before it looks: 262 MiB of
+ * memory after a stall of a minute instead of 166, for 2 % of the time (bench:sync). V8 reads this flag whenever it could grow.
+ */
+function keepYoungHeapSmall(): void {
+  setFlagsFromString('--semi-space-growth-factor=1')
 }
 
 async function copyAndFollow(app: App, name: string, options: SyncOptions): Promise<SyncResult> {
