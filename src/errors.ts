@@ -425,6 +425,54 @@ export const CATALOGUE = {
     retry: 'never',
     exit: EXIT.integrity,
   },
+  STREAM_CONFLICT: {
+    message: 'stream {stream} is at version {found}, expected was {expected}',
+    hint: 'Somebody else has appended. Read the stream again, decide again, append again.',
+    retry: 'manual',
+    exit: EXIT.gate,
+  },
+  EVENTS_OVERLAP: {
+    message: 'some of the events for stream {stream} are stored already, and some are not',
+    hint: 'Ids of events are never used again for another append. Nothing was appended.',
+    retry: 'never',
+    exit: EXIT.gate,
+  },
+  EVENT_INVALID: {
+    message: 'an event cannot be stored: {type}: {reason}',
+    hint: 'Correct it; nothing was appended.',
+    retry: 'never',
+    exit: EXIT.usage,
+  },
+  EVENT_UNKNOWN: {
+    message: 'there is no definition for events of type {type} (stream {stream})',
+    hint: 'Add it to the definitions that the store was opened with; types that are not written any more need one as well.',
+    retry: 'never',
+    exit: EXIT.failed,
+  },
+  EVENT_NEWER: {
+    message: 'an event {type} of stream {stream} has schema version {found}, this program knows {known}',
+    hint: 'A newer version of the service has written it. Use that version.',
+    retry: 'never',
+    exit: EXIT.failed,
+  },
+  EVENT_NOT_UPCAST: {
+    message: 'there is no upcaster for {type} from schema version {from} to {to} (stream {stream})',
+    hint: 'Add it to the definition of the event.',
+    retry: 'never',
+    exit: EXIT.failed,
+  },
+  PROJECTION_NAME: {
+    message: '{name} version {version} cannot be the name and version of a projection',
+    hint: 'Lower case letters, digits and _ with a schema in front or not; versions are 1, 2, 3 …',
+    retry: 'never',
+    exit: EXIT.usage,
+  },
+  INVALID_STATE: {
+    message: '{aggregate} is {state}: it is not possible to {action}',
+    hint: 'Read its present state, and decide again.',
+    retry: 'never',
+    exit: EXIT.gate,
+  },
 } as const satisfies Record<string, CatalogueEntry>
 
 export type ErrorCode = keyof typeof CATALOGUE

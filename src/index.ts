@@ -4,3 +4,26 @@ export { failpoints } from './config/failpoint.ts'
 export { installEventing } from './control/eventing.ts'
 export type { ConnectionPool, PooledClient, TransactionClient } from './model/service-database.ts'
 export { inTransaction } from './transaction.ts'
+export { Aggregate } from './events/aggregate.ts'
+export type { Appended, ExpectedVersion } from './events/append.ts'
+export { type Decider, type Handled, handleCommand } from './events/decider.ts'
+export {
+  type AnyEvent,
+  comparePositions,
+  event,
+  type EventDefinition,
+  type EventDefinitions,
+  type EventOf,
+  type EventPosition,
+  type NewEvent,
+  START,
+  type StandardSchema,
+  type StoredEvent,
+} from './events/define.ts'
+export { type Horizon, type HorizonBlocker, readHorizon } from './events/horizon.ts'
+export { type Projection, type ProjectionOptions, runProjection } from './events/projection.ts'
+export type { ReadOptions } from './events/read.ts'
+export type { Snapshot } from './events/snapshot.ts'
+export { type AppendOptions, EventStore, type EventStoreOptions } from './events/store.ts'
+export { subscribe, type SubscriptionOptions } from './events/subscribe.ts'
+export { type EventDefect, type Verification, verifyEvents } from './events/verify.ts'

@@ -13,6 +13,8 @@ export interface RetryOptions {
   readonly giveUpAfter?: number
   /** instead of `first` and `slowest`: milliseconds before the next try; null = there is none */
   readonly wait?: (failed: number) => number | null
+  /** instead of the error's own directive: may this be tried again? */
+  readonly passes?: (error: Error) => boolean
   readonly onRetry?: (error: Error, attempt: number) => void
 }
 
@@ -27,7 +29,8 @@ export function retry<T>(run: () => Promise<T>, options: RetryOptions): Promise<
     randomize: true,
     signal,
     async shouldRetry({ error, attemptNumber }) {
-      if (signal.aborted || asMigrateError(error).retry !== 'timed') return false
+      const passes = options.passes ?? ((failed: Error): boolean => asMigrateError(failed).retry === 'timed')
+      if (signal.aborted || !passes(error)) return false
       if (wait === undefined) return true
       const milliseconds = wait(attemptNumber)
       if (milliseconds !== null) await pause(milliseconds, signal)

@@ -12,7 +12,8 @@ export interface PooledClient extends TransactionClient {
   release(error?: Error | boolean): void
   on(event: 'error', listener: (error: Error) => void): unknown
   on(event: 'notification', listener: (message: { channel: string; payload?: string | undefined }) => void): unknown
-  off(event: 'error' | 'notification', listener: (...args: never[]) => void): unknown
+  // biome-ignore lint/suspicious/noExplicitAny: as an EventEmitter has it
+  off(event: string, listener: (...args: any[]) => void): unknown
 }
 
 /** The service's connections; `pg`'s Pool fits. */

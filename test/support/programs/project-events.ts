@@ -1,0 +1,15 @@
+// Writes a row for each event until it has caught up.
+import { event, EventStore, failpoints, subscribe } from '../../../src/index.ts'
+import { openPool } from '../eventing.ts'
+
+const pool = openPool(process.env.DATABASE_URL ?? '', 3)
+const store = new EventStore(pool, { events: { Counted: event<{ n: number }>() } })
+const stop = new AbortController()
+await subscribe(store, {
+  ...{ name: 'effect', batch: 50, signal: stop.signal, failpoint: failpoints() },
+  async handle(tx, events) {
+    for (const { stream, version } of events) await tx.query(`insert into effect values ($1, $2)`, [stream, version])
+  },
+  onCaughtUp: async () => stop.abort(),
+})
+await pool.end()
