@@ -13,6 +13,8 @@ export interface Row {
   readonly ratio: number | null
   /** ours must be below; null = only reported */
   readonly goal: number | null
+  /** the more the better: the ratio must reach the goal */
+  readonly more?: boolean
   readonly pass: boolean
 }
 
@@ -25,9 +27,12 @@ export interface Report {
 /** Prints a table, with `json` also the report as the last line; returns the exit code. */
 export function printReport(report: Report, json: boolean): number {
   process.stdout.write(`\n${report.bench} on ${report.machine}\n`)
-  for (const { work, unit, peer, peerValue, ours, ratio, goal, pass } of report.rows) {
+  for (const { work, unit, peer, peerValue, ours, ratio, goal, more, pass } of report.rows) {
     const against = peer === null ? '' : `   ${peer}: ${peerValue} ${unit} (ratio ${ratio})`
-    const wanted = goal === null ? '' : `   goal < ${goal}: ${pass ? 'met' : 'MISSED'}`
+    const wanted =
+      goal === null
+        ? ''
+        : `   goal ${more === true ? '≥' : '<'} ${goal}${more === true && peer !== null ? ' ×' : ''}: ${pass ? 'met' : 'MISSED'}`
     process.stdout.write(`${work.padEnd(40)} ${`${ours} ${unit}`.padStart(14)}${wanted.padEnd(24)}${against}\n`)
   }
   if (json) process.stdout.write(`${JSON.stringify(report)}\n`)

@@ -461,6 +461,24 @@ export const CATALOGUE = {
     retry: 'never',
     exit: EXIT.failed,
   },
+  EVENTING_MISSING: {
+    message: 'the database of {service} has no schema "eventing"',
+    hint: 'The service installs it with installEventing(pool) of this package when it starts; docs/how-to/events.md.',
+    retry: 'manual',
+    exit: EXIT.findings,
+  },
+  STREAM_UNKNOWN: {
+    message: 'there is no stream {stream} in the database of {service}',
+    hint: 'See which there are: migrate events read {service} --limit 20',
+    retry: 'never',
+    exit: EXIT.findings,
+  },
+  SUBSCRIPTION_UNKNOWN: {
+    message: 'there is no subscription or projection {name} in the database of {service}',
+    hint: 'There are: {known}.',
+    retry: 'never',
+    exit: EXIT.usage,
+  },
   PROJECTION_NAME: {
     message: '{name} version {version} cannot be the name and version of a projection',
     hint: 'Lower case letters, digits and _ with a schema in front or not; versions are 1, 2, 3 …',

@@ -5,6 +5,7 @@ import { cutover } from './cutover.ts'
 import { demo } from './demo.ts'
 import { dlq } from './dlq.ts'
 import { dualWrite } from './dual-write.ts'
+import { events } from './events.ts'
 import { explain } from './explain.ts'
 import { init } from './init.ts'
 import { reconcile } from './reconcile.ts'
@@ -26,6 +27,7 @@ export const COMMANDS: readonly CommandDefinition[] = [
   rollback,
   reconcile,
   dlq,
+  events,
   run,
   status,
   config,

@@ -60,6 +60,18 @@ create table eventing.checkpoint (
   moved_at timestamptz not null default clock_timestamp()
 );
 
+-- What operators have changed by hand, written in the same transaction as the change.
+create table eventing.audit (
+  id bigint generated always as identity primary key,
+  at timestamptz not null default clock_timestamp(),
+  who text not null,
+  action text not null,
+  target text not null,
+  reason text,
+  before jsonb,
+  after jsonb
+);
+
 create function eventing.place() returns text language sql stable as $$
   select format('%s/%s/%s', s.system_identifier, d.oid, c.timeline_id)
   from pg_control_system() s, pg_control_checkpoint() c, pg_database d where d.datname = current_database()
