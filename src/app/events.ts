@@ -2,8 +2,8 @@ import { randomUUID } from 'node:crypto'
 import { serviceOf } from '../config/service.ts'
 import { MigrateError } from '../errors.ts'
 import { appendAll, type Appended, type ExpectedVersion } from '../events/append.ts'
-import { comparePositions, type EventPosition, START } from '../events/define.ts'
-import { readAfter, readRows } from '../events/read.ts'
+import { START } from '../events/define.ts'
+import { lastSettled, readAfter, readRows } from '../events/read.ts'
 import { readSubscriptions, rewind, type SubscriptionState } from '../events/replay.ts'
 import type { EventRow } from '../events/upcast.ts'
 import { type Verification, verifyEvents } from '../events/verify.ts'
@@ -49,7 +49,7 @@ export async function tailEvents(
   { fromStart, onEvent, signal }: { fromStart: boolean; onEvent: (event: ShownEvent) => void; signal: AbortSignal },
 ): Promise<void> {
   const database = await eventing(app, service)
-  let at = fromStart ? START : await lastPosition(database)
+  let at = fromStart ? START : await lastSettled(database)
   while (!signal.aborted) {
     const rows = await retry(() => readAfter(database, at, 500), { signal })
     for (const row of rows) onEvent(shown(row))
@@ -132,16 +132,6 @@ export async function eventing(app: App, service: string): Promise<Database> {
   const { rows } = await database.query<{ there: boolean }>(`select to_regnamespace('eventing') is not null as there`)
   if (rows[0]?.there !== true) throw new MigrateError('EVENTING_MISSING', { service })
   return database
-}
-
-async function lastPosition(database: Database): Promise<EventPosition> {
-  const { rows } = await database.query<{ epoch: number; tx: string; seq: string }>(
-    `select epoch, tx::text, seq::text from eventing.event_store order by event_store.epoch desc, event_store.tx desc, event_store.seq desc limit 1`,
-  )
-  const last = rows[0]
-  if (last === undefined) return START
-  const at = { epoch: last.epoch, tx: BigInt(last.tx), seq: BigInt(last.seq) }
-  return comparePositions(at, START) > 0 ? at : START
 }
 
 function shown(row: EventRow): ShownEvent {

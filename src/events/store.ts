@@ -7,6 +7,7 @@ import { inTransaction } from '../transaction.ts'
 import { type Append, appendAll, type Appended, type ExpectedVersion } from './append.ts'
 import { AppendQueue } from './append-queue.ts'
 import type { EventDefinitions, EventOf, NewEvent, StoredEvent } from './define.ts'
+import { encodeIds, encodeJson } from './encode.ts'
 import { Doorbell } from './doorbell.ts'
 import { readStream, type ReadOptions } from './read.ts'
 import { loadSnapshot, saveSnapshot, type Snapshot } from './snapshot.ts'
@@ -118,7 +119,11 @@ export class EventStore<Definitions extends EventDefinitions> {
     if (typeof expected === 'number' && !(Number.isSafeInteger(expected) && expected >= 0)) {
       throw new MigrateError('EVENT_INVALID', { type: 'expectedVersion', reason: 'it is not a version' })
     }
-    return { stream, expected, events: await Promise.all(events.map((event) => this.#encode(stream, event))) }
+    return {
+      stream,
+      expected,
+      events: encodeIds(await Promise.all(events.map((event) => this.#encode(stream, event)))),
+    }
   }
 
   async #encode(stream: string, { type, data, id, metadata }: NewEvent<EventOf<Definitions>>) {
@@ -130,8 +135,8 @@ export class EventStore<Definitions extends EventDefinitions> {
     }
     return {
       ...{ id: id ?? randomUUID(), type, schemaVersion: definition.schemaVersion },
-      data: JSON.stringify(data ?? null),
-      metadata: JSON.stringify(metadata ?? {}),
+      data: encodeJson(type, data ?? null),
+      metadata: encodeJson(type, metadata ?? {}),
     }
   }
 
@@ -146,16 +151,15 @@ export class EventStore<Definitions extends EventDefinitions> {
     return { version, repeated: false }
   }
 
-  async #write(appends: readonly Append[]): Promise<(Appended | MigrateError)[]> {
+  async #write(appends: readonly Append[]): Promise<(Appended | Error)[]> {
     try {
       return await this.#commit(appends)
     } catch (error) {
       if (appends.length === 1 || isTransient(error)) throw error
       // one of them is at fault, and the others shall not suffer for it
-      const results: (Appended | MigrateError)[] = []
+      const results: (Appended | Error)[] = []
       for (const append of appends) {
-        const alone = await this.#commit([append]).catch((cause: unknown) => refused(append, cause))
-        results.push(...(alone instanceof MigrateError ? [alone] : alone))
+        results.push(...(await this.#commit([append]).catch((cause: Error) => [cause])))
       }
       return results
     }
@@ -173,9 +177,4 @@ export class EventStore<Definitions extends EventDefinitions> {
     await failpoint('events.after-commit')
     return results
   }
-}
-
-function refused({ events }: Append, cause: unknown): MigrateError {
-  const reason = cause instanceof Error ? cause.message : String(cause)
-  return new MigrateError('EVENT_INVALID', { type: events[0]?.type ?? '', reason }, { cause })
 }
