@@ -2,9 +2,9 @@ import { randomUUID } from 'node:crypto'
 import { serviceOf } from '../config/service.ts'
 import { MigrateError } from '../errors.ts'
 import { appendAll, type Appended, type ExpectedVersion } from '../events/append.ts'
-import { START } from '../events/define.ts'
+import { type EventPosition, START } from '../events/define.ts'
 import { lastSettled, readAfter, readRows } from '../events/read.ts'
-import { readSubscriptions, rewind, type SubscriptionState } from '../events/replay.ts'
+import { readSubscriptions, requireRewindable, rewind, type SubscriptionState } from '../events/replay.ts'
 import type { EventRow } from '../events/upcast.ts'
 import { type Verification, verifyEvents } from '../events/verify.ts'
 import type { Database } from '../model/sql.ts'
@@ -110,8 +110,15 @@ export async function subscriptionOf(app: App, service: string, name: string): P
   throw new MigrateError('SUBSCRIPTION_UNKNOWN', { name, service, known })
 }
 
-export async function replayEvents(app: App, service: string, state: SubscriptionState, who: string): Promise<void> {
-  await app.service(service).transaction((tx) => rewind(tx, state, who))
+/** Events behind `to` come again; a dry run only says whether that is possible. Throws REPLAY_POSITION. */
+export async function replayEvents(
+  app: App,
+  service: string,
+  state: SubscriptionState,
+  { dryRun, ...how }: { readonly to: EventPosition; readonly who: string; readonly dryRun: boolean },
+): Promise<void> {
+  if (dryRun) return requireRewindable(state, how.to)
+  await app.service(service).transaction((tx) => rewind(tx, state, how))
 }
 
 export async function verifyService(
