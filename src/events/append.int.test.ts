@@ -185,6 +185,24 @@ describe('a chained stream', () => {
   })
 })
 
+test('verify goes through more streams than one statement takes, with what has no stream among them', async () => {
+  const names = Array.from({ length: 1_100 }, (_, i) => `v${String(i).padStart(4, '0')}`)
+  await Promise.all(names.map((stream) => store.append(stream, [counted(1)], { expectedVersion: 0 })))
+  const { signal } = new AbortController()
+  const [count] = await db.query<{ n: number }>(`select count(*)::int as n from eventing.stream`)
+  const before = await verifyEvents(db.pool, { signal })
+  expect([before.streams, before.defects]).toEqual([count?.n, []])
+  await db.query(`delete from eventing.stream where aggregate_id in ('v0700', 'v1099')`)
+  await db.query(`delete from eventing.event_store where aggregate_id = 'v0001'`)
+  const { streams, defects } = await verifyEvents(db.pool, { signal })
+  expect(streams).toBe(before.streams)
+  expect(defects).toEqual([
+    { stream: 'v0001', version: 1, problem: 'missing' },
+    { stream: 'v0700', version: 1, problem: 'extra' },
+    { stream: 'v1099', version: 1, problem: 'extra' },
+  ])
+})
+
 function expired(milliseconds: number): Promise<null> {
   return new Promise((resolve) => void setTimeout(resolve, milliseconds, null).unref())
 }
