@@ -133,7 +133,7 @@ export async function verifyService(
 }
 
 /** The service's database, which has schema `eventing`. Throws EVENTING_MISSING. */
-export async function eventing(app: App, service: string): Promise<Database> {
+async function eventing(app: App, service: string): Promise<Database> {
   serviceOf(app.config, service)
   const database = app.service(service)
   const { rows } = await database.query<{ there: boolean }>(`select to_regnamespace('eventing') is not null as there`)
