@@ -3,6 +3,31 @@ import { defineConfig } from 'vitest/config'
 
 const INT = '**/*.int.test.ts'
 const E2E = 'test/e2e/**/*.e2e.test.ts'
+// They wait more than they work, and measure no time: two at once take little more than half as long.
+const TOGETHER = [
+  ...[
+    'alerts',
+    'cli-refusals',
+    'consumer',
+    'dlq-consumer',
+    'events',
+    'events-docs',
+    'init',
+    'letters',
+    'messaging-docs',
+  ],
+  ...[
+    'orders',
+    'reconcile',
+    'relay',
+    'slot-back',
+    'slot-guard',
+    'slot-lost',
+    'sync-kills',
+    'sync-streamed',
+    'sync-zombie',
+  ],
+].map((name) => `test/e2e/${name}.e2e.test.ts`)
 const NEVER = ['**/node_modules/**', 'dist/**']
 
 export default defineConfig({
@@ -36,10 +61,22 @@ export default defineConfig({
       {
         extends: true,
         test: {
-          name: 'e2e',
+          name: 'e2e-together',
           sequence: { groupOrder: 2 },
-          include: [E2E],
+          include: TOGETHER,
           exclude: NEVER,
+          maxWorkers: 2,
+          testTimeout: 300_000,
+          hookTimeout: 120_000,
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'e2e',
+          sequence: { groupOrder: 3 },
+          include: [E2E],
+          exclude: [...NEVER, ...TOGETHER],
           fileParallelism: false,
           testTimeout: 300_000,
           hookTimeout: 120_000,

@@ -40,6 +40,6 @@ if (soak === undefined) {
   const node = (args: readonly string[]): number | null =>
     spawnSync(process.execPath, [...args], { cwd: ROOT, stdio: 'inherit', env: { ...process.env, ...soak.env } }).status
   const vitest = join(ROOT, 'node_modules/vitest/vitest.mjs')
-  const project = soak.project ?? 'e2e'
+  const project = soak.project ?? 'e2e*'
   process.exitCode = node(['scripts/build.ts']) || node([vitest, 'run', '--project', project, ...soak.files]) || 0
 }
