@@ -479,6 +479,18 @@ export const CATALOGUE = {
     retry: 'never',
     exit: EXIT.usage,
   },
+  BROKER_UNAVAILABLE: {
+    message: 'Kafka does not do what it is asked for: {reason}',
+    hint: 'Check that the brokers are up and reachable under the names that they advertise. Nothing is lost; it is tried again.',
+    retry: 'timed',
+    exit: EXIT.unavailable,
+  },
+  PUBLISHER_REPLACED: {
+    message: 'another process publishes in the place of this one: {reason}',
+    hint: 'It stands by, and takes its turn when the other one ends.',
+    retry: 'timed',
+    exit: EXIT.locked,
+  },
   PROJECTION_NAME: {
     message: '{name} version {version} cannot be the name and version of a projection',
     hint: 'Lower case letters, digits and _ with a schema in front or not; versions are 1, 2, 3 …',
