@@ -503,6 +503,30 @@ export const CATALOGUE = {
     retry: 'never',
     exit: EXIT.gate,
   },
+  MESSAGE_INVALID: {
+    message: 'a message of type {type} cannot be read: {reason}',
+    hint: 'Whoever sent it must send it again in the right form; `migrate dlq show ID --kind consumer --service NAME` has its bytes.',
+    retry: 'never',
+    exit: EXIT.failed,
+  },
+  PARTITION_LOST: {
+    message: 'consumer {consumer} does not have {topic}/{partition} any more',
+    hint: 'Another process has taken it over. Nothing was written; this one goes on with what it is given.',
+    retry: 'timed',
+    exit: EXIT.locked,
+  },
+  CONSUMER_PAUSED: {
+    message: 'consumer {consumer} pauses: {reason}',
+    hint: 'It tries again by itself. Nothing was written, parked or passed over.',
+    retry: 'timed',
+    exit: EXIT.unavailable,
+  },
+  OFFSET_NOT_IN_LOG: {
+    message: 'consumer {consumer} is at offset {offset} of {topic}/{partition}, which has {first} to {end}',
+    hint: "Records were deleted before they were handled, or the topic was made anew. When what is missing is settled: `update eventing.consumer_offset set next_offset = OFFSET where consumer = '{consumer}' and topic = '{topic}' and partition = {partition}`. The other partitions go on.",
+    retry: 'manual',
+    exit: EXIT.integrity,
+  },
 } as const satisfies Record<string, CatalogueEntry>
 
 export type ErrorCode = keyof typeof CATALOGUE

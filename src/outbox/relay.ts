@@ -25,12 +25,10 @@ export const OUTBOX_CHANNEL = 'eventing_outbox'
 const LOCK = 7305217
 
 /**
- * Publishes what is in the outbox of this database, in the order in which it was enqueued, and removes it. Several
- * processes may run it: one of them works, the others stand by. Whoever is killed leaves messages that are published once
- * more at worst, never one less or in another order. Opens its publisher when it is its turn, which fences the one of a
- * process that was paused meanwhile. Resolves when the signal aborts.
+ * Publishes the outbox of this database, one process at a time. Opens its publisher when it is its turn, which fences the
+ * one of a process that was paused meanwhile. Resolves when the signal aborts.
  */
-export async function relayOutbox(
+export async function runRelay(
   pool: ConnectionPool,
   openPublisher: () => Promise<Publisher>,
   options: RelayOptions,
@@ -66,7 +64,7 @@ async function stint(
 }
 
 /** Publishes and removes what there is, at most one batch. How many it were. */
-export async function relayOnce(
+async function relayOnce(
   pool: TransactionClient,
   publisher: Publisher,
   { batch = 1_000, onPublished, failpoint }: Pick<RelayOptions, 'batch' | 'onPublished' | 'failpoint'>,

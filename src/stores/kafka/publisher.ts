@@ -1,31 +1,37 @@
-import { KafkaJSError, type Producer } from 'kafkajs'
+import { type IHeaders, KafkaJSError, type Producer, type TopicMessages } from 'kafkajs'
 import { MigrateError } from '../../errors.ts'
 import type { OutboundMessage, Publisher } from '../../outbox/ports.ts'
 import { type KafkaOptions, openKafka } from './client.ts'
 
 /**
- * A transactional producer. Kafka lets one producer with this `id` write: the next one that opens ends the transaction of
- * the one before, whose late messages are refused. Readers have to read committed messages only, which is the default of
- * kafkajs and librdkafka, and `isolation.level=read_committed` in Java. Throws BROKER_UNAVAILABLE.
+ * A producer that waits for all replicas. With an `id` it is transactional, and Kafka lets one producer of that id write:
+ * the next one that opens ends the transaction of the one before, whose late messages are refused. Readers then have to
+ * read committed messages only, which is the default of kafkajs and librdkafka, and `isolation.level=read_committed` in
+ * Java. Throws BROKER_UNAVAILABLE.
  */
-export async function openPublisher(options: KafkaOptions & { readonly id: string }): Promise<Publisher> {
+export async function openPublisher(options: KafkaOptions & { readonly id: string | null }): Promise<Publisher> {
+  const { id } = options
   const producer = openKafka(options).producer({
-    transactionalId: options.id,
+    ...(id !== null && { transactionalId: id, transactionTimeout: 30_000 }),
     idempotent: true,
     // with several under way a retry could overtake
     maxInFlightRequests: 1,
-    transactionTimeout: 30_000,
   })
   await producer.connect().catch(unavailable)
+  const send = id === null ? sendAll : sendTogether
   return {
-    publish: (messages) => publish(producer, messages).catch(unavailable),
+    publish: (messages) => send(producer, messages).catch(unavailable),
     async [Symbol.asyncDispose]() {
       await producer.disconnect()
     },
   }
 }
 
-async function publish(producer: Producer, messages: readonly OutboundMessage[]): Promise<void> {
+async function sendAll(producer: Producer, messages: readonly OutboundMessage[]): Promise<void> {
+  await producer.sendBatch({ topicMessages: byTopic(messages) })
+}
+
+async function sendTogether(producer: Producer, messages: readonly OutboundMessage[]): Promise<void> {
   const transaction = await producer.transaction()
   try {
     await transaction.sendBatch({ topicMessages: byTopic(messages) })
@@ -37,18 +43,12 @@ async function publish(producer: Producer, messages: readonly OutboundMessage[])
   }
 }
 
-function byTopic(messages: readonly OutboundMessage[]) {
-  const topics = new Map<
-    string,
-    { key: string | Buffer | null; value: string | Buffer | null; headers: Record<string, string | Buffer> }[]
-  >()
-  for (const { topic, key, value, headers } of messages) {
-    const message = { key, value, headers: { ...headers } }
-    const known = topics.get(topic)
-    if (known === undefined) topics.set(topic, [message])
-    else known.push(message)
-  }
-  return [...topics].map(([topic, list]) => ({ topic, messages: list }))
+function byTopic(messages: readonly OutboundMessage[]): TopicMessages[] {
+  const topics = Map.groupBy(messages, ({ topic }) => topic)
+  return [...topics].map(([topic, list]) => ({
+    topic,
+    messages: list.map(({ key, value, headers }) => ({ key, value, headers: { ...headers } as IHeaders })),
+  }))
 }
 
 export function unavailable(error: unknown): never {
