@@ -46,7 +46,7 @@ async function handledAtOnce(context: Context, claim: Claim, items: readonly Ite
   const { pool, options, failpoint } = context
   try {
     await inTransaction(pool, async (tx) => {
-      const fresh = await begin(tx, { claim, items, to })
+      const fresh = await begin(tx, context, { claim, items, to })
       await handleAll(tx, fresh, options)
       // the commit of a transaction whose error a handler has swallowed would succeed, and do nothing
       await tx.query('select 1')
@@ -66,8 +66,8 @@ interface Chunk {
 }
 
 /** Moves the offset first, which locks it; returns what there is to handle now. */
-async function begin(tx: TransactionClient, { claim, items, to }: Chunk): Promise<Item[]> {
-  await moveOffset(tx, claim, to)
+async function begin(tx: TransactionClient, { stall }: Context, { claim, items, to }: Chunk): Promise<Item[]> {
+  await moveOffset(tx, claim, to, stall)
   if (items.length === 0) return []
   const parked = await parkedAmong(tx, claim, items)
   if (parked.size === 0) return await takeIn(tx, claim.consumer, items)
@@ -83,7 +83,7 @@ async function begin(tx: TransactionClient, { claim, items, to }: Chunk): Promis
 async function oneByOne(tx: TransactionClient, context: Context, chunk: Chunk): Promise<void> {
   const { claim } = chunk
   const { failpoint, publish, consumer, options } = context
-  const { parked, behind, letters } = await handleCarefully(tx, context, await begin(tx, chunk))
+  const { parked, behind, letters } = await handleCarefully(tx, context, await begin(tx, context, chunk))
   await parkKeys(tx, claim, parked)
   await parkRecords(tx, claim, behind)
   if (parked.length > 0) await failpoint('consumer.parked')

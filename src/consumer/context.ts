@@ -15,6 +15,7 @@ export interface Context {
   readonly outageKeys: number
   readonly maxParkedKeys: number
   readonly blocks: boolean
+  readonly stall: number
   readonly classify: (error: Error) => Verdict
   /** milliseconds before the next try, after so many */
   readonly wait: (attempts: number) => number
@@ -33,7 +34,11 @@ export function contextOf(
   return {
     ...{ pool, options, consumer: name, classify: options.classify ?? classify, batch: options.batch ?? 500 },
     ...{ inlineTries: options.inlineTries ?? 3, tries: options.tries ?? 100, outageKeys: options.outageKeys ?? 20 },
-    ...{ maxParkedKeys: options.maxParkedKeys ?? 1_000, blocks: options.afterDeadLetter !== 'skip' },
+    ...{
+      stall: options.stallTimeout ?? 30_000,
+      maxParkedKeys: options.maxParkedKeys ?? 1_000,
+      blocks: options.afterDeadLetter !== 'skip',
+    },
     // half to whole, so that keys which were parked together do not come back together
     wait: (attempts) =>
       Math.min(backoff.longest, backoff.first * 2 ** Math.min(attempts, 30)) * (0.5 + Math.random() / 2),

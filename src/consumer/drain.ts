@@ -34,10 +34,12 @@ interface ParkedKey {
 async function drainOne(tx: TransactionClient, context: Context): Promise<ParkedKey | null> {
   // no key update: consumers may add records behind it meanwhile
   const { rows } = await tx.query(
-    `select consumer, topic, order_key as "orderKey", attempts from eventing.parked_key
+    `select consumer, topic, order_key as "orderKey", attempts,
+       set_config('idle_in_transaction_session_timeout', $2, true)
+     from eventing.parked_key
      where consumer = $1 and state = 'retrying' and due_at <= clock_timestamp()
      order by due_at limit 1 for no key update skip locked`,
-    [context.consumer],
+    [context.consumer, String(context.stall)],
   )
   const key = rows[0] as ParkedKey | undefined
   if (key === undefined) return null

@@ -27,13 +27,17 @@ export async function claimPartition(
   return { consumer, topic, partition, epoch, next: next === null ? null : BigInt(next) }
 }
 
-/** Moves the offset, if the partition is still ours and where we left it. Throws PARTITION_LOST. */
-export async function moveOffset(tx: TransactionClient, claim: Claim, to: bigint): Promise<void> {
+/**
+ * Moves the offset, if the partition is still ours and where we left it. PostgreSQL ends the transaction when nothing is
+ * heard of it for so many milliseconds: a process that sleeps must not keep the partition locked. Throws PARTITION_LOST.
+ */
+export async function moveOffset(tx: TransactionClient, claim: Claim, to: bigint, stall: number): Promise<void> {
   const { consumer, topic, partition, epoch, next } = claim
   const { rowCount } = await tx.query(
     `update eventing.consumer_offset set next_offset = $6, moved_at = clock_timestamp()
-     where consumer = $1 and topic = $2 and partition = $3 and epoch = $4 and next_offset is not distinct from $5`,
-    [consumer, topic, partition, epoch, next === null ? null : String(next), String(to)],
+     where consumer = $1 and topic = $2 and partition = $3 and epoch = $4 and next_offset is not distinct from $5
+     returning set_config('idle_in_transaction_session_timeout', $7, true)`,
+    [consumer, topic, partition, epoch, next === null ? null : String(next), String(to), String(stall)],
   )
   if (rowCount !== 1) throw new MigrateError('PARTITION_LOST', { consumer, topic, partition })
 }

@@ -89,6 +89,11 @@ export type ConsumerOptions<Definitions extends EventDefinitions> = Handling<Def
   readonly deadLetterTopic?: (topic: string) => string
   /** how long ids of messages are remembered, days: longer than a message may come again; default 7 */
   readonly inboxDays?: number
+  /**
+   * A handler that sends nothing through `tx` for so long has failed, milliseconds; default 30,000. A process that sleeps
+   * keeps others from its partitions for no longer.
+   */
+  readonly stallTimeout?: number
   /** what the consumer waits out: an outage, a broker that is away, an offset that the log does not have */
   readonly onTrouble?: (error: Error) => void
   readonly onDeadLetter?: (letter: { readonly topic: string; readonly offset: bigint; readonly error: Error }) => void

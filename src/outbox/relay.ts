@@ -129,33 +129,41 @@ export async function readOutbox(client: TransactionClient): Promise<OutboxState
   return rows[0] as OutboxState
 }
 
+/** The turn of a process that is not heard of for so long is over, milliseconds. */
+const SLEEPS = 10_000
+
 /** Waits until no other process works on this outbox. The lock is the connection's, and gone with it. */
 async function ourTurn(pool: ConnectionPool, signal: AbortSignal): Promise<AsyncDisposable & { throwIfOver(): void }> {
   const client: PooledClient = await pool.connect()
   let lost: Error | null = null
+  let beat: NodeJS.Timeout | undefined
   const onError = (error: Error): void => {
     lost = error
   }
   client.on('error', onError)
   const release = (): void => {
+    clearInterval(beat)
     client.off('error', onError)
     // closed, not handed back: it holds the lock
     client.release(true)
   }
   try {
-    for (;;) {
-      const { rows } = await client.query(`select pg_try_advisory_lock($1) as ours`, [LOCK])
-      if ((rows[0] as { ours: boolean }).ours) break
-      await pause(500, signal)
-    }
+    await client.query(`set idle_session_timeout = ${SLEEPS}`)
+    while (!(await tryLock(client))) await pause(500, signal)
   } catch (error) {
     release()
     throw error
   }
+  beat = setInterval(() => void client.query('select 1').catch(onError), SLEEPS / 3)
   return {
     throwIfOver() {
       if (lost !== null) throw lost
     },
     [Symbol.asyncDispose]: async () => release(),
   }
+}
+
+async function tryLock(client: TransactionClient): Promise<boolean> {
+  const { rows } = await client.query(`select pg_try_advisory_lock($1) as ours`, [LOCK])
+  return (rows[0] as { ours: boolean }).ours
 }

@@ -1,4 +1,4 @@
-import { type IHeaders, KafkaJSError, type Producer, type TopicMessages } from 'kafkajs'
+import type { IHeaders, Producer, TopicMessages } from 'kafkajs'
 import { MigrateError } from '../../errors.ts'
 import type { OutboundMessage, Publisher } from '../../outbox/ports.ts'
 import { type KafkaOptions, openKafka } from './client.ts'
@@ -54,7 +54,7 @@ function byTopic(messages: readonly OutboundMessage[]): TopicMessages[] {
 export function unavailable(error: unknown): never {
   if (error instanceof MigrateError) throw error
   const reason = error instanceof Error ? error.message : String(error)
-  const type = error instanceof KafkaJSError && 'type' in error ? String(error.type) : ''
+  const type = error instanceof Error && 'type' in error ? String(error.type) : ''
   if (/^(INVALID_PRODUCER_EPOCH|PRODUCER_FENCED|INVALID_PRODUCER_ID_MAPPING)$/.test(type)) {
     throw new MigrateError('PUBLISHER_REPLACED', { reason }, { cause: error })
   }
