@@ -28,6 +28,7 @@ const SOAKS: Readonly<Record<string, Soak>> = {
   'sync-property': {
     ...{ files: ['src/stores/postgres/apply-property'], env: { MIGRATE_SCHEMAS: '1000' }, project: 'int' },
   },
+  events: { files: ['src/events/subscribe'], env: { MIGRATE_EVENTS_SECONDS: '600' }, project: 'int' },
   'sync-fuzz': { files: ['src/sync/pgoutput/fuzz'], env: { MIGRATE_FUZZ: '1000000' }, project: 'unit' },
 }
 

@@ -497,6 +497,12 @@ export const CATALOGUE = {
     retry: 'never',
     exit: EXIT.usage,
   },
+  REPLAY_POSITION: {
+    message: '{name} cannot be set back to {to}: it is at {at}',
+    hint: 'Name a position that it has passed, as `migrate events read --json` has them. A projection starts over: leave --from out.',
+    retry: 'never',
+    exit: EXIT.usage,
+  },
   INVALID_STATE: {
     message: '{aggregate} is {state}: it is not possible to {action}',
     hint: 'Read its present state, and decide again.',

@@ -2,9 +2,9 @@ import { randomUUID } from 'node:crypto'
 import { serviceOf } from '../config/service.ts'
 import { MigrateError } from '../errors.ts'
 import { appendAll, type Appended, type ExpectedVersion } from '../events/append.ts'
-import { comparePositions, type EventPosition, START } from '../events/define.ts'
-import { readAfter, readRows } from '../events/read.ts'
-import { readSubscriptions, rewind, type SubscriptionState } from '../events/replay.ts'
+import { type EventPosition, START } from '../events/define.ts'
+import { lastSettled, readAfter, readRows } from '../events/read.ts'
+import { readSubscriptions, requireRewindable, rewind, type SubscriptionState } from '../events/replay.ts'
 import type { EventRow } from '../events/upcast.ts'
 import { type Verification, verifyEvents } from '../events/verify.ts'
 import type { Database } from '../model/sql.ts'
@@ -49,7 +49,7 @@ export async function tailEvents(
   { fromStart, onEvent, signal }: { fromStart: boolean; onEvent: (event: ShownEvent) => void; signal: AbortSignal },
 ): Promise<void> {
   const database = await eventing(app, service)
-  let at = fromStart ? START : await lastPosition(database)
+  let at = fromStart ? START : await lastSettled(database)
   while (!signal.aborted) {
     const rows = await retry(() => readAfter(database, at, 500), { signal })
     for (const row of rows) onEvent(shown(row))
@@ -110,8 +110,15 @@ export async function subscriptionOf(app: App, service: string, name: string): P
   throw new MigrateError('SUBSCRIPTION_UNKNOWN', { name, service, known })
 }
 
-export async function replayEvents(app: App, service: string, state: SubscriptionState, who: string): Promise<void> {
-  await app.service(service).transaction((tx) => rewind(tx, state, who))
+/** Events behind `to` come again; a dry run only says whether that is possible. Throws REPLAY_POSITION. */
+export async function replayEvents(
+  app: App,
+  service: string,
+  state: SubscriptionState,
+  { dryRun, ...how }: { readonly to: EventPosition; readonly who: string; readonly dryRun: boolean },
+): Promise<void> {
+  if (dryRun) return requireRewindable(state, how.to)
+  await app.service(service).transaction((tx) => rewind(tx, state, how))
 }
 
 export async function verifyService(
@@ -126,22 +133,12 @@ export async function verifyService(
 }
 
 /** The service's database, which has schema `eventing`. Throws EVENTING_MISSING. */
-export async function eventing(app: App, service: string): Promise<Database> {
+async function eventing(app: App, service: string): Promise<Database> {
   serviceOf(app.config, service)
   const database = app.service(service)
   const { rows } = await database.query<{ there: boolean }>(`select to_regnamespace('eventing') is not null as there`)
   if (rows[0]?.there !== true) throw new MigrateError('EVENTING_MISSING', { service })
   return database
-}
-
-async function lastPosition(database: Database): Promise<EventPosition> {
-  const { rows } = await database.query<{ epoch: number; tx: string; seq: string }>(
-    `select epoch, tx::text, seq::text from eventing.event_store order by event_store.epoch desc, event_store.tx desc, event_store.seq desc limit 1`,
-  )
-  const last = rows[0]
-  if (last === undefined) return START
-  const at = { epoch: last.epoch, tx: BigInt(last.tx), seq: BigInt(last.seq) }
-  return comparePositions(at, START) > 0 ? at : START
 }
 
 function shown(row: EventRow): ShownEvent {

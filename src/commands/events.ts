@@ -1,6 +1,7 @@
 import type { App } from '../app/open.ts'
 import { MigrateError } from '../errors.ts'
 import type { ExpectedVersion } from '../events/append.ts'
+import { type EventPosition, START } from '../events/define.ts'
 import { type CommandContext, defineCommand, type GroupDefinition } from './command.ts'
 import { eventLine, verificationText } from './events-text.ts'
 import { parseEvents, readAllOf } from './events-input.ts'
@@ -115,36 +116,41 @@ const append = defineCommand<{ expectedVersion: string; data?: string; type?: st
   },
 })
 
-const replay = defineCommand<{ dryRun?: true; confirm?: string }>({
+const replay = defineCommand<{ from?: string; dryRun?: true; confirm?: string }>({
   name: 'replay',
-  summary: 'Set a subscription back to the beginning, so that all events come again',
+  summary: 'Set a subscription back, so that events come again',
   examples: [
     'migrate events replay orders order_totals_v1 --dry-run',
     'migrate events replay orders order_totals_v1 --confirm order_totals_v1',
-    'migrate events replay orders order_totals_v1 --confirm order_totals_v1 --json',
+    'migrate events replay orders mailer --from 1/7042/118 --confirm mailer',
   ],
   configure: (command) =>
     command
       .argument('<service>', 'the service')
       .argument('<name>', 'the subscription; a projection is its table, like order_totals_v1')
+      .option(
+        '--from <position>',
+        'only events behind this one, as `read --json` names positions; a projection takes all events',
+      )
       .option('--dry-run', 'say what would be done')
       .option(
         '--confirm <name>',
         'the name again: its handler does everything once more, and the rows of a projection go',
       ),
-  async run(context, [service = '', name = ''], { dryRun, confirm }) {
+  async run(context, [service = '', name = ''], { from, dryRun, confirm }) {
+    const to = from === undefined ? START : positionOf(from)
     const { replayEvents, subscriptionOf } = await import('../app/events.ts')
     await using app = await open(context)
     const state = await subscriptionOf(app, service, name)
-    const what = `${name} handles all events once more (${state.events} so far)${state.table === null ? '' : `, and the table ${state.table} is emptied before`}`
-    const data = { name, table: state.table, events: state.events, dryRun: dryRun === true }
-    if (dryRun === true)
-      return context.output.result({ schema: 'migrate.events-replay/1', status: 'ok', data }, () => `would: ${what}`)
-    if (confirm !== name) throw new MigrateError('CONFIRMATION_MISSING', { action: 'replaying events', name })
-    await replayEvents(app, service, state, personName())
-    context.output.result(
-      { schema: 'migrate.events-replay/1', status: 'ok', data },
-      (ansi) => `${ansi.green('✔')} ${what}`,
+    const { table, events } = state
+    const which = from === undefined ? 'all events' : `the events behind ${from}`
+    const what = `${name} handles ${which} once more (${events} so far)${table === null ? '' : `, and the table ${table} is emptied before`}`
+    const data = { name, table, events, from: from ?? null, dryRun: dryRun === true }
+    if (dryRun !== true && confirm !== name)
+      throw new MigrateError('CONFIRMATION_MISSING', { action: 'replaying events', name })
+    await replayEvents(app, service, state, { to, who: personName(), dryRun: dryRun === true })
+    context.output.result({ schema: 'migrate.events-replay/1', status: 'ok', data }, (ansi) =>
+      dryRun === true ? `would: ${what}` : `${ansi.green('✔')} ${what}`,
     )
   },
 })
@@ -194,4 +200,13 @@ function versionOf(text: string): ExpectedVersion {
   if (/^\d{1,15}$/.test(text)) return Number(text)
   const reason = '--expected-version takes a version, no-stream, exists or any'
   throw new MigrateError('USAGE', { reason, command: 'migrate events append' })
+}
+
+function positionOf(text: string): EventPosition {
+  const [, epoch, tx, seq] = /^(\d{1,9})\/(\d{1,19})\/(\d{1,18})$/.exec(text) ?? []
+  if (epoch === undefined || tx === undefined || seq === undefined) {
+    const reason = '--from takes a position, EPOCH/TX/SEQ, as `migrate events read --json` has it'
+    throw new MigrateError('USAGE', { reason, command: 'migrate events replay' })
+  }
+  return { epoch: Number(epoch), tx: BigInt(tx), seq: BigInt(seq) }
 }

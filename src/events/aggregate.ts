@@ -25,7 +25,8 @@ export abstract class Aggregate<Event extends AnyEvent> {
   }
 
   /** An aggregate as its events have made it. */
-  static fromHistory<A extends Aggregate<never>>(
+  // biome-ignore lint/suspicious/noExplicitAny: of whatever events; no type stands for all of them, which go in and come out
+  static fromHistory<A extends Aggregate<any>>(
     this: new (
       id: string,
     ) => A,

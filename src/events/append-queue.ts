@@ -1,4 +1,3 @@
-import { MigrateError } from '../errors.ts'
 import type { Append, Appended } from './append.ts'
 
 /** Statements under way at once: while one waits for the disk the next one is already worked on. */
@@ -19,12 +18,13 @@ interface Waiting {
  * under way goes with the next one, and whoever comes alone does not wait. Appends to one stream keep their order.
  */
 export class AppendQueue {
-  readonly #write: (appends: readonly Append[]) => Promise<(Appended | MigrateError)[]>
+  readonly #write: (appends: readonly Append[]) => Promise<(Appended | Error)[]>
   #waiting: Waiting[] = []
   readonly #streams = new Set<string>()
   #running = 0
+  #called = false
 
-  constructor(write: (appends: readonly Append[]) => Promise<(Appended | MigrateError)[]>) {
+  constructor(write: (appends: readonly Append[]) => Promise<(Appended | Error)[]>) {
     this.#write = write
   }
 
@@ -32,8 +32,13 @@ export class AppendQueue {
     const bytes = append.events.reduce((sum, { data, metadata }) => sum + data.length + metadata.length, 0)
     return new Promise((resolve, reject) => {
       this.#waiting.push({ append, bytes, resolve, reject })
+      if (this.#called) return
+      this.#called = true
       // those that come in the same turn of the event loop go together
-      if (this.#waiting.length === 1) queueMicrotask(() => this.#next())
+      queueMicrotask(() => {
+        this.#called = false
+        this.#next()
+      })
     })
   }
 
@@ -51,7 +56,7 @@ export class AppendQueue {
       const results = await this.#write(batch.map(({ append }) => append))
       for (const [i, { resolve, reject }] of batch.entries()) {
         const result = results[i]
-        if (result === undefined || result instanceof MigrateError) reject(result)
+        if (result === undefined || result instanceof Error) reject(result)
         else resolve(result)
       }
     } catch (error) {

@@ -1,5 +1,6 @@
 import { MigrateError } from '../errors.ts'
 import type { TransactionClient } from '../model/service-database.ts'
+import { driverFacts } from '../model/transient.ts'
 
 /**
  * What the caller takes the stream to be: at this version (0 = it does not exist), `no-stream`, existing, or anything.
@@ -31,15 +32,27 @@ export interface Appended {
 
 /**
  * Appends to different streams in one statement, each all or nothing. One result for each: what was appended, or a typed
- * error (STREAM_CONFLICT, EVENTS_OVERLAP). Rejects with the driver's errors, and then nothing was appended.
+ * error (STREAM_CONFLICT, EVENTS_OVERLAP). Rejects with the driver's errors, a single append that PostgreSQL cannot store
+ * with EVENT_INVALID; then nothing was appended.
  */
 export async function appendAll(
   client: TransactionClient,
   appends: readonly Append[],
   chained: boolean,
 ): Promise<(Appended | MigrateError)[]> {
+  const { rows } = await run(client, appends, chained)
+  return (rows as { outcome: string; version: string }[]).map(({ outcome, version }, i) => {
+    const { stream, expected } = appends[i] as Append
+    if (outcome === 'appended' || outcome === 'stored')
+      return { version: Number(version), repeated: outcome === 'stored' }
+    if (outcome === 'overlap') return new MigrateError('EVENTS_OVERLAP', { stream })
+    return new MigrateError('STREAM_CONFLICT', { stream, expected, found: version })
+  })
+}
+
+async function run(client: TransactionClient, appends: readonly Append[], chained: boolean) {
   const events = appends.flatMap((append) => append.events)
-  const { rows } = await client.query(
+  const asked = client.query(
     `select outcome, version::text from eventing.append(
        $1::text[], $2::bigint[], $3::int[], $4::uuid[], $5::text[], $6::int[], $7::jsonb[], $8::jsonb[], $9) order by ordinal`,
     [
@@ -54,14 +67,21 @@ export async function appendAll(
       chained,
     ],
   )
-  return (rows as { outcome: string; version: string }[]).map(({ outcome, version }, i) => {
-    const { stream, expected } = appends[i] as Append
-    if (outcome === 'appended' || outcome === 'stored')
-      return { version: Number(version), repeated: outcome === 'stored' }
-    if (outcome === 'overlap') return new MigrateError('EVENTS_OVERLAP', { stream })
-    return new MigrateError('STREAM_CONFLICT', { stream, expected, found: version })
+  return asked.catch((error: unknown) => {
+    const { code } = driverFacts(error)
+    const [first] = events
+    if (appends.length > 1 || first === undefined || !REFUSED.test(code)) throw error
+    // the message of the driver may have a part of the payload in it
+    throw new MigrateError(
+      'EVENT_INVALID',
+      { type: first.type, reason: `PostgreSQL refuses it (${code})` },
+      { cause: error },
+    )
   })
 }
+
+/** Data exceptions, and what is too big or too deep. */
+const REFUSED = /^(22|54)/
 
 function codeOf(expected: ExpectedVersion): number {
   if (expected === 'any') return -1

@@ -68,5 +68,6 @@ async function keepSnapshot<Definitions extends EventDefinitions, State, Command
   { stream, state, from, version }: { stream: string; state: State; from: number; version: number },
 ): Promise<void> {
   if (snapshotVersion === undefined || version - from < snapshotEvery) return
-  await store.saveSnapshot(stream, { version, schemaVersion: snapshotVersion, state })
+  // the command is done: without a snapshot the next one has more to read
+  await store.saveSnapshot(stream, { version, schemaVersion: snapshotVersion, state }).catch(() => undefined)
 }

@@ -85,11 +85,18 @@ describe('a projection', () => {
     expect(await shown()).toEqual([0, 1, 2].map((i) => ({ stream: `s${i}`, events: 100 })))
   })
 
+  test('may be called by a word of SQL', async () => {
+    await build({ ...totals, name: 'order' })
+    await build({ ...totals, name: 'order', version: 2 })
+    expect(await db.query(`select count(*)::int as n from "order"`)).toEqual([{ n: 3 }])
+  })
+
   test.each([
     ['Totals', 1],
     ['a b', 1],
     ['totals', 0],
     ['totals; drop table x', 1],
+    ['t'.repeat(51), 1],
   ])('%s version %i is refused', async (name, version) => {
     await expect(runProjection(store, { ...totals, name, version }, { signal })).rejects.toMatchObject({
       code: 'PROJECTION_NAME',

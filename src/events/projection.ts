@@ -52,7 +52,8 @@ export async function runProjection<Definitions extends EventDefinitions>(
   })
 }
 
-const NAME = /^([a-z_][a-z0-9_]*\.)?[a-z_][a-z0-9_]*$/
+// PostgreSQL cuts names off after 63 characters, and the version comes behind it
+const NAME = /^([a-z_][a-z0-9_]{0,49}\.)?[a-z_][a-z0-9_]{0,49}$/
 
 async function prepare(tx: TransactionClient, table: string, create: Projection<never>['create']): Promise<void> {
   // two processes may start at once
@@ -66,11 +67,13 @@ async function prepare(tx: TransactionClient, table: string, create: Projection<
 /** The view over this version, unless a newer one is shown: an old process may still be running. */
 async function show(tx: TransactionClient, name: string, version: number): Promise<void> {
   await tx.query(`select pg_advisory_xact_lock(hashtextextended('eventing.projection', 0))`)
-  const { rows } = await tx.query(`select obj_description(to_regclass($1), 'pg_class') as shown`, [name])
+  // it may be a word of SQL: order
+  const view = name.replaceAll(/\w+/g, '"$&"')
+  const { rows } = await tx.query(`select obj_description(to_regclass($1), 'pg_class') as shown`, [view])
   const shown = Number(/^version (\d+)$/.exec((rows[0] as { shown: string | null }).shown ?? '')?.[1] ?? 0)
   if (shown >= version) return
   // the columns of another version may be others, which "create or replace" refuses
-  await tx.query(`drop view if exists ${name}`)
-  await tx.query(`create view ${name} as select * from ${name}_v${version}`)
-  await tx.query(`comment on view ${name} is 'version ${version}'`)
+  await tx.query(`drop view if exists ${view}`)
+  await tx.query(`create view ${view} as select * from ${name}_v${version}`)
+  await tx.query(`comment on view ${view} is 'version ${version}'`)
 }

@@ -1,5 +1,6 @@
 import type { TransactionClient } from '../model/service-database.ts'
-import { type EventPosition, START } from './define.ts'
+import { MigrateError } from '../errors.ts'
+import { comparePositions, type EventPosition, START } from './define.ts'
 import { positionOf, type StoredPosition } from './checkpoint.ts'
 
 /** A subscription or projection as it stands. */
@@ -32,21 +33,43 @@ export async function readSubscriptions(client: TransactionClient): Promise<Subs
 }
 
 /**
- * Sets a subscription back so that all events come again; the table of a projection is emptied with it. In one
+ * Sets a subscription back so that all events behind `to` come again; the table of a projection is emptied with it. In one
  * transaction, which the caller commits: a process that runs meanwhile sees that its checkpoint was moved, and starts over.
+ * Throws REPLAY_POSITION when it is not at `to` yet, and for a projection that would keep the rows of what came before.
  */
-export async function rewind(tx: TransactionClient, { name, table }: SubscriptionState, who: string): Promise<void> {
+export async function rewind(
+  tx: TransactionClient,
+  { name, table }: SubscriptionState,
+  { to, who }: { readonly to: EventPosition; readonly who: string },
+): Promise<void> {
   const { rows } = await tx.query(
-    `with before as (select * from eventing.checkpoint where name = $1 for update)
-     update eventing.checkpoint c set epoch = $2, tx = $3::xid8, seq = $4, moved_at = clock_timestamp()
-     from before where c.name = before.name
-     returning format('%s/%s/%s', before.epoch, before.tx, before.seq) as before`,
-    [name, START.epoch, String(START.tx), String(START.seq)],
+    `select epoch, tx::text, seq::text from eventing.checkpoint where name = $1 for update`,
+    [name],
+  )
+  const before = positionOf(rows[0] as StoredPosition)
+  requireRewindable({ name, table, position: before }, to)
+  await tx.query(
+    `update eventing.checkpoint set epoch = $2, tx = $3::xid8, seq = $4, moved_at = clock_timestamp() where name = $1`,
+    [name, to.epoch, String(to.tx), String(to.seq)],
   )
   if (table !== null) await tx.query(`truncate ${table}`)
   await tx.query(
     `insert into eventing.audit (who, action, target, before, after)
-     values ($1, 'events replay', $2, to_jsonb($3::text), to_jsonb('start'::text))`,
-    [who, name, (rows[0] as { before: string }).before],
+     values ($1, 'events replay', $2, to_jsonb($3::text), to_jsonb($4::text))`,
+    [who, name, positionText(before), positionText(to)],
   )
+}
+
+/** Throws REPLAY_POSITION. */
+export function requireRewindable(
+  { name, table, position }: Pick<SubscriptionState, 'name' | 'table' | 'position'>,
+  to: EventPosition,
+): void {
+  const wholly = comparePositions(to, START) === 0
+  if (wholly || (table === null && comparePositions(to, position) <= 0)) return
+  throw new MigrateError('REPLAY_POSITION', { name, to: positionText(to), at: positionText(position) })
+}
+
+function positionText({ epoch, tx, seq }: EventPosition): string {
+  return `${epoch}/${tx}/${seq}`
 }

@@ -4,6 +4,7 @@ import { MigrateError } from '../errors.ts'
 import type { ConnectionPool, TransactionClient } from '../model/service-database.ts'
 import { isTransient } from '../model/transient.ts'
 import { retry } from '../retry.ts'
+import { encodeIds, encodeJson } from './encode.ts'
 import { inTransaction } from '../transaction.ts'
 import { type Append, appendAll, type Appended, type ExpectedVersion } from './append.ts'
 import { AppendQueue } from './append-queue.ts'
@@ -121,7 +122,11 @@ export class EventStore<Definitions extends EventDefinitions> {
     if (typeof expected === 'number' && !(Number.isSafeInteger(expected) && expected >= 0)) {
       throw new MigrateError('EVENT_INVALID', { type: 'expectedVersion', reason: 'it is not a version' })
     }
-    return { stream, expected, events: await Promise.all(events.map((event) => this.#encode(stream, event))) }
+    return {
+      stream,
+      expected,
+      events: encodeIds(await Promise.all(events.map((event) => this.#encode(stream, event)))),
+    }
   }
 
   async #encode(stream: string, { type, data, id, metadata }: NewEvent<EventOf<Definitions>>) {
@@ -133,8 +138,8 @@ export class EventStore<Definitions extends EventDefinitions> {
     }
     return {
       ...{ id: id ?? randomUUID(), type, schemaVersion: definition.schemaVersion },
-      data: JSON.stringify(data ?? null),
-      metadata: JSON.stringify(metadata ?? {}),
+      data: encodeJson(type, data ?? null),
+      metadata: encodeJson(type, metadata ?? {}),
     }
   }
 
@@ -149,16 +154,15 @@ export class EventStore<Definitions extends EventDefinitions> {
     return { version, repeated: false }
   }
 
-  async #write(appends: readonly Append[]): Promise<(Appended | MigrateError)[]> {
+  async #write(appends: readonly Append[]): Promise<(Appended | Error)[]> {
     try {
       return await this.#commit(appends)
     } catch (error) {
       if (appends.length === 1 || isTransient(error)) throw error
       // one of them is at fault, and the others shall not suffer for it
-      const results: (Appended | MigrateError)[] = []
+      const results: (Appended | Error)[] = []
       for (const append of appends) {
-        const alone = await this.#commit([append]).catch((cause: unknown) => refused(append, cause))
-        results.push(...(alone instanceof MigrateError ? [alone] : alone))
+        results.push(...(await this.#commit([append]).catch((cause: Error) => [cause])))
       }
       return results
     }
@@ -176,9 +180,4 @@ export class EventStore<Definitions extends EventDefinitions> {
     await failpoint('events.after-commit')
     return results
   }
-}
-
-function refused({ events }: Append, cause: unknown): MigrateError {
-  const reason = cause instanceof Error ? cause.message : String(cause)
-  return new MigrateError('EVENT_INVALID', { type: events[0]?.type ?? '', reason }, { cause })
 }

@@ -12,6 +12,7 @@ import {
   type StoredEvent,
   type EventOf,
 } from '../index.ts'
+import { lastSettled, readAfter } from './read.ts'
 
 /** Seconds; `npm run soak -- events` takes 600. */
 const SECONDS = Number(process.env['MIGRATE_EVENTS_SECONDS'] ?? 8)
@@ -61,6 +62,17 @@ test('the transaction that began first appends last: the stream keeps its order'
   for (const client of [old, young]) client.release()
   const seen = await follow('late', (page) => page.length >= 2, { batch: 1 })
   expect(seen.map(({ version }) => version)).toEqual([1, 2])
+})
+
+test('who begins at the present misses nothing of a transaction that is still open', async () => {
+  const open = await db.pool.connect()
+  await open.query('begin')
+  await store.appendIn(open, 'still open', [counted(1)], { expectedVersion: 'no-stream' })
+  await store.append('quicker', [counted(1)], { expectedVersion: 'no-stream' })
+  const from = await lastSettled(db.pool)
+  await open.query('commit')
+  open.release()
+  expect((await readAfter(db.pool, from, 10)).map((row) => row.aggregate_id)).toEqual(['still open', 'quicker'])
 })
 
 test(`32 writers with rollbacks and delays before their commits, ${SECONDS} s: pages of 7 have every event once, in order`, {

@@ -81,13 +81,15 @@ async function handleNext<Definitions extends EventDefinitions>(
   const events = rows.map((row) => storedEvent<EventOf<Definitions>>(row, store.definitions))
   const last = events.at(-1)
   if (last === undefined) return 'caught up'
-  await inTransaction(store.pool, async (tx) => {
+  const moved = await inTransaction(store.pool, async (tx) => {
     // first, so that a second process waits here, and finds that it is too late
-    if (!(await moveCheckpoint(tx, name, { from: at, to: last.position, events: events.length }))) return
+    if (!(await moveCheckpoint(tx, name, { from: at, to: last.position, events: events.length }))) return false
     await handle(tx, events)
     await failpoint?.('events.handled')
+    return true
   })
-  return events.length < batch ? 'caught up' : 'more'
+  // moved by somebody else, it may be anywhere
+  return moved && events.length < batch ? 'caught up' : 'more'
 }
 
 class HorizonWatch<Definitions extends EventDefinitions> {

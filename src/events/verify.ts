@@ -48,15 +48,20 @@ interface Page extends Verification {
 /** One statement, so that a stream and its events are of the same moment. */
 async function verifyPage(client: TransactionClient, after: string | null, only: string | null): Promise<Page> {
   const { rows } = await client.query(
-    `with streams as (
+    `with page as (
+       select aggregate_id from eventing.stream
+       where ($1::text is null or aggregate_id > $1) and ($2::text is null or aggregate_id = $2)
+       order by 1 limit ${PAGE}
+     ), bound as (
+       select case when count(*) = ${PAGE} then max(aggregate_id) end as upto from page
+     ), streams as (
        -- what has events and no row is found too
        select id, s.version, s.hash from (
-         select distinct aggregate_id as id from (
-           select aggregate_id from eventing.stream union select aggregate_id from eventing.event_store
-         ) as both_of
-         where ($1::text is null or aggregate_id > $1) and ($2::text is null or aggregate_id = $2)
-         order by 1 limit ${PAGE}
-       ) as page left join eventing.stream s on s.aggregate_id = id
+         select aggregate_id as id from page union
+         select e.aggregate_id from eventing.event_store e, bound
+         where ($1::text is null or e.aggregate_id > $1) and ($2::text is null or e.aggregate_id = $2)
+           and (upto is null or e.aggregate_id <= upto)
+       ) as both_of left join eventing.stream s on s.aggregate_id = id
      ), events as (
        select e.aggregate_id, e.version, s.version as last, s.hash as head, e.hash,
          lag(e.version, 1, 0::bigint) over each as before,
@@ -79,7 +84,7 @@ async function verifyPage(client: TransactionClient, after: string | null, only:
        select e.aggregate_id, e.version, 'edited' from events e
        where e.version = e.last and e.head is not null and e.hash is not null and e.hash <> e.head and e.intact
      )
-     select (select max(id) from streams) as last, (select count(*)::int from streams) as streams,
+     select (select upto from bound) as last, (select count(*)::int from streams) as streams,
        (select count(*)::int from streams where hash is not null) as chained,
        (select count(*)::int from events) as events,
        coalesce((select json_agg(json_build_object('stream', aggregate_id, 'version', version, 'problem', problem)

@@ -5,7 +5,7 @@ import { startProcess } from '../../fixtures/servers/process.ts'
 import { CLI, migrate } from '../support/cli.ts'
 import { type Eventing, startEventing } from '../support/eventing.ts'
 import { eventingConfig } from '../support/eventing-config.ts'
-import { event, EventStore, runProjection } from '../../src/index.ts'
+import { event, EventStore, runProjection, subscribe } from '../../src/index.ts'
 
 let db: Eventing
 let config: string
@@ -141,6 +141,32 @@ test('replay builds a projection anew, after the name was given', async () => {
     code: 2,
     issues: [{ code: 'SUBSCRIPTION_UNKNOWN' }],
   })
+})
+
+test('replay from a position: what is behind it comes again, not from a place that was not passed', async () => {
+  const seen: string[] = []
+  const follow = async (): Promise<void> => {
+    const stop = new AbortController()
+    await subscribe(new EventStore(db.pool, { events: { Paid: event(), Noted: event() } }), {
+      ...{ name: 'mailer', signal: stop.signal, onCaughtUp: async () => stop.abort() },
+      handle: async (_, page) => void seen.push(...page.map(({ stream, version }) => `${stream}@${version}`)),
+    })
+  }
+  await follow()
+  const { data } = await json('read', 'orders')
+  const all = data['events'] as { position: string }[]
+  expect(seen).toHaveLength(all.length)
+  const from = all.at(-3)?.position ?? ''
+  expect((await json('replay', 'orders', 'mailer', '--from', from, '--confirm', 'mailer')).code).toBe(0)
+  await follow()
+  expect(seen.slice(all.length)).toEqual(seen.slice(all.length - 2, all.length))
+  expect((await db.query(`select after from eventing.audit where target = 'mailer'`))[0]).toEqual({ after: from })
+  for (const args of [
+    ['mailer', '--from', '9/1/1', '--dry-run'],
+    ['paid_v1', '--from', from, '--confirm', 'paid_v1'],
+  ])
+    expect(await json('replay', 'orders', ...args)).toMatchObject({ code: 2, issues: [{ code: 'REPLAY_POSITION' }] })
+  expect((await json('replay', 'orders', 'mailer', '--from', 'x', '--dry-run')).code).toBe(2)
 })
 
 test('verify finds an edited row and exits 3', async () => {

@@ -81,15 +81,20 @@ $$;
 -- committed then: each append holds the lock, shared, until its end.
 create function eventing.current_epoch() returns int language plpgsql as $$
 declare
+  here text := eventing.place();
   found eventing.store;
 begin
-  perform pg_advisory_xact_lock_shared(7305216);
   select * into found from eventing.store;
-  if found.place = eventing.place() then
-    return found.epoch;
+  if found.place = here then
+    perform pg_advisory_xact_lock_shared(7305216);
+    select * into found from eventing.store;
+    if found.place = here then
+      return found.epoch;
+    end if;
   end if;
+  -- not while holding it shared: two who do would wait for each other
   perform pg_advisory_xact_lock(7305216);
-  insert into eventing.store (epoch, place) values (1, eventing.place())
+  insert into eventing.store (epoch, place) values (1, here)
   on conflict (one) do update set epoch = store.epoch + 1, place = excluded.place where store.place <> excluded.place;
   select * into found from eventing.store;
   return found.epoch;
@@ -117,21 +122,19 @@ create function eventing.append(
 declare
   this_epoch int := eventing.current_epoch();
   this_tx xid8 := pg_current_xact_id();
-  locked int;
-  made text[];
+  has_chain boolean;
 begin
-  -- in one order for everybody, so that nobody waits for somebody who waits for them
-  perform 1 from eventing.stream s where s.aggregate_id = any (streams) order by s.aggregate_id for update;
-  get diagnostics locked = row_count;
-  if locked < cardinality(streams) then
-    insert into eventing.stream (aggregate_id, version, last_epoch, last_tx, hash)
-    select a.stream, 0, 0, '0', case when chained then ''::bytea end
-    from unnest(streams, expected) as a (stream, expect)
-    where a.expect in (0, -1)
-    order by a.stream
-    on conflict do nothing;
-    perform 1 from eventing.stream s where s.aggregate_id = any (streams) order by s.aggregate_id for update;
-  end if;
+  -- Everybody takes the new streams first, then all, each time in order of their names: so nobody waits for somebody who
+  -- waits for them. Who waits for the maker of a stream holds nothing but new ones with lower names.
+  insert into eventing.stream (aggregate_id, version, last_epoch, last_tx, hash)
+  select a.stream, 0, 0, '0', case when chained then ''::bytea end
+  from unnest(streams, expected) as a (stream, expect)
+  where a.expect in (0, -1) and not exists (select from eventing.stream s where s.aggregate_id = a.stream)
+  order by a.stream
+  on conflict do nothing;
+  select coalesce(bool_or(locked.hash is not null), false) into has_chain from (
+    select s.hash from eventing.stream s where s.aggregate_id = any (streams) order by s.aggregate_id for update
+  ) as locked;
   -- A statement of its own, for a snapshot behind the locks: a retry that has waited for its own first try sees it.
   return query
   with appends as (
@@ -140,12 +143,16 @@ begin
     from unnest(streams, expected, lengths) with ordinality as a (stream, expect, n, o)
     left join eventing.stream s on s.aggregate_id = a.stream
   ), stored as (
-    select a.o, count(*) as n, min(e.version) as first, max(e.version) as last
-    from appends a
-    join lateral unnest(ids[a.before + 1 : a.before + a.n]) as w (id) on true
-    join eventing.event_store e on e.aggregate_id = a.stream and e.event_id = w.id
-    where a.expect < 0 or a.version <> a.expect
-    group by a.o
+    select found.o, count(found.version) as n, min(found.version) as first, max(found.version) as last
+    from (
+      -- one look into the index for each: a join is planned once, while the table is empty, and as a scan of it
+      select a.o, (
+        select e.version from eventing.event_store e where e.aggregate_id = a.stream and e.event_id = w.id
+      ) as version
+      from appends a join lateral unnest(ids[a.before + 1 : a.before + a.n]) as w (id) on true
+      where a.version > 0
+    ) as found
+    group by found.o
   ), judged as (
     select a.*, case
       when s.n = a.n and s.last - s.first + 1 = a.n and (a.expect < 0 or s.first = a.expect + 1) then 'stored'
@@ -173,30 +180,31 @@ begin
   )
   select j.o, j.outcome, case j.outcome when 'appended' then j.version + j.n when 'stored' then j.stored_last else j.version end
   from judged j order by j.o;
-  if chained then
-    perform eventing.chain(streams);
-  end if;
-  -- streams that were made for nothing
-  if locked < cardinality(streams) then
-    delete from eventing.stream s where s.aggregate_id = any (streams) and s.version = 0;
+  if has_chain then
+    perform eventing.chain(streams, lengths);
   end if;
 end $$;
 
--- Gives the events of these streams that have none yet their hash.
-create function eventing.chain(streams text[]) returns void language plpgsql as $$
+-- Gives the last events of these streams, so many of each, their hash.
+create function eventing.chain(streams text[], lengths int[]) returns void language plpgsql as $$
 declare
+  s record;
   e eventing.event_store;
-  last bytea;
 begin
-  for e in
-    select ev.* from eventing.event_store ev join eventing.stream s using (aggregate_id)
-    where ev.aggregate_id = any (streams) and ev.hash is null and s.hash is not null
-    order by ev.aggregate_id, ev.version
+  for s in
+    select st.aggregate_id, st.version - a.n as before, st.hash
+    from unnest(streams, lengths) as a (stream, n) join eventing.stream st on st.aggregate_id = a.stream
+    where st.hash is not null
   loop
-    select hash into last from eventing.stream where aggregate_id = e.aggregate_id;
-    last := eventing.event_hash(last, e);
-    update eventing.event_store set hash = last where aggregate_id = e.aggregate_id and version = e.version;
-    update eventing.stream set hash = last where aggregate_id = e.aggregate_id;
+    -- stream by stream: as one join the planner reads streams without statistics from their beginning
+    for e in
+      select * from eventing.event_store
+      where aggregate_id = s.aggregate_id and version > s.before and hash is null order by version
+    loop
+      s.hash := eventing.event_hash(s.hash, e);
+      update eventing.event_store set hash = s.hash where aggregate_id = e.aggregate_id and version = e.version;
+    end loop;
+    update eventing.stream set hash = s.hash where aggregate_id = s.aggregate_id and hash <> s.hash;
   end loop;
 end $$;
 
