@@ -11,10 +11,13 @@ export interface GroupOptions extends KafkaOptions {
   readonly from: 'beginning' | 'end'
   /** partitions that are handled at a time */
   readonly concurrency: number
+  /** milliseconds after which Kafka gives the partitions of a silent member to others */
+  readonly sessionTimeout: number
 }
 
-const SESSION = 30_000
-const HEARTBEAT = 3_000
+/** Brokers refuse less, by default. */
+const LEAST_SESSION = 6_000
+const HEARTBEAT = 2_000
 
 /**
  * A member of a group. Each `run` is a new client of kafkajs: one that has crashed keeps offsets of its past. It commits
@@ -30,12 +33,17 @@ export function openGroup(options: GroupOptions): Group {
 
 async function runMember(
   kafka: Kafka,
-  { group, topics, from, concurrency }: GroupOptions,
+  { group, topics, from, concurrency, sessionTimeout }: GroupOptions,
   { reader, signal }: { readonly reader: Reader; readonly signal: AbortSignal },
 ): Promise<void> {
   if (signal.aborted) return
   const consumer = kafka.consumer({
-    ...{ groupId: group, sessionTimeout: SESSION, heartbeatInterval: HEARTBEAT, rebalanceTimeout: 60_000 },
+    ...{
+      groupId: group,
+      sessionTimeout: Math.max(LEAST_SESSION, sessionTimeout),
+      heartbeatInterval: HEARTBEAT,
+      rebalanceTimeout: 60_000,
+    },
     ...{ maxWaitTimeInMs: 250, maxBytesPerPartition: 1_048_576, readUncommitted: false },
     // what a crash was is for our caller, who opens another one
     retry: { initialRetryTime: 100, maxRetryTime: 2_000, retries: 8, restartOnFailure: async () => false },

@@ -24,9 +24,9 @@ export interface Consume {
 export function consume<Definitions extends EventDefinitions>(
   options: Consume & ConsumerOptions<Definitions>,
 ): Promise<void> {
-  const { pool, kafka, name, topics, from = 'beginning', concurrency = 4 } = options
+  const { pool, kafka, name, topics, from = 'beginning', concurrency = 4, stallTimeout = 30_000 } = options
   const broker = {
-    group: openGroup({ ...kafka, group: name, topics, from, concurrency }),
+    group: openGroup({ ...kafka, group: name, topics, from, concurrency, sessionTimeout: stallTimeout }),
     openPublisher: () => openPublisher({ ...kafka, id: null }),
   }
   return runConsumer(pool, broker, options as AnyOptions)
