@@ -84,7 +84,7 @@ export const CATALOGUE = {
   },
   FILE_EXISTS: {
     message: '{path} is there already, and nothing was written',
-    hint: 'Move it away, or name another configuration with --config PATH. `init` never overwrites.',
+    hint: 'Move it away, or name another file: `init` with --config PATH, `dlq export` with --output PATH. Neither overwrites.',
     retry: 'manual',
     exit: EXIT.gate,
   },
@@ -532,6 +532,18 @@ export const CATALOGUE = {
     hint: "Records were deleted before they were handled, or the topic was made anew. When what is missing is settled: `update eventing.consumer_offset set next_offset = OFFSET where consumer = '{consumer}' and topic = '{topic}' and partition = {partition}`. The other partitions go on.",
     retry: 'manual',
     exit: EXIT.integrity,
+  },
+  DEAD_LETTER_KIND: {
+    message: 'a number alone does not say which letter is meant: there are second legs, and consumers in {services}',
+    hint: 'Say --kind dual-write, or --kind consumer; `migrate dlq list` shows both.',
+    retry: 'never',
+    exit: EXIT.usage,
+  },
+  DEAD_LETTER_SERVICE: {
+    message: 'the databases of several services may have dead letters of consumers: {services}',
+    hint: 'Name one with --service NAME; each numbers its own letters.',
+    retry: 'never',
+    exit: EXIT.usage,
   },
 } as const satisfies Record<string, CatalogueEntry>
 

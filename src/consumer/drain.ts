@@ -43,10 +43,13 @@ async function drainOne(tx: TransactionClient, context: Context): Promise<Parked
   )
   const key = rows[0] as ParkedKey | undefined
   if (key === undefined) return null
-  for (const parked of await recordsOf(tx, key)) {
-    const done = await drainRecord(tx, context, { key, parked })
+  const records = await recordsOf(tx, key)
+  const held = context.blocks && records.some(({ letter }) => letter !== null) && (await hasOpenLetter(tx, key))
+  for (const parked of records) {
+    const done = !(held && parked.letter === null) && (await drainRecord(tx, context, { key, parked }))
     if (!done) break
   }
+  if (held) await blockAgain(tx, key)
   await context.failpoint('consumer.drained')
   return key
 }
@@ -61,14 +64,35 @@ interface ParkedRecord {
   readonly letter: string | null
 }
 
-async function recordsOf(tx: TransactionClient, { consumer, topic, orderKey }: ParkedKey): Promise<ParkedRecord[]> {
+/** Letters that are tried again come first: what waits behind them came later, whatever its partition. */
+async function recordsOf(tx: TransactionClient, key: ParkedKey): Promise<ParkedRecord[]> {
+  const records = `select * from eventing.parked_record ${WHERE_KEY}`
   const { rows } = await tx.query(
     `select partition, record_offset::text, record_time::text, key, value, headers, letter::text
-     from eventing.parked_record where consumer = $1 and topic = $2 and order_key = $3
-     order by parked_record.partition, parked_record.record_offset limit ${SOME}`,
-    [consumer, topic, orderKey],
+     from ((${records} and letter is not null order by letter limit ${SOME}) union all
+       (${records} and letter is null order by partition, record_offset limit ${SOME})) as r
+     order by r.letter nulls last, r.partition, r.record_offset limit ${SOME}`,
+    keyValues(key),
   )
   return rows as ParkedRecord[]
+}
+
+/** Somebody has retried one letter of a key that has another one. */
+async function hasOpenLetter(tx: TransactionClient, key: ParkedKey): Promise<boolean> {
+  const { rowCount } = await tx.query(
+    `select 1 from eventing.dead_letter ${WHERE_KEY} and state = 'open' limit 1`,
+    keyValues(key),
+  )
+  return rowCount !== 0
+}
+
+/** When what was retried is done, the key waits for its other letter. */
+async function blockAgain(tx: TransactionClient, key: ParkedKey): Promise<void> {
+  await tx.query(
+    `${UPDATE} state = 'blocked' ${WHERE_KEY} and state = 'retrying' and not exists (
+       select 1 from eventing.parked_record ${WHERE_KEY} and letter is not null)`,
+    keyValues(key),
+  )
 }
 
 interface Turn {

@@ -82,3 +82,5 @@ create table eventing.parked_record (
   primary key (consumer, topic, order_key, partition, record_offset),
   foreign key (consumer, topic, order_key) references eventing.parked_key
 );
+-- they come first
+create index parked_record_letter on eventing.parked_record (consumer, topic, order_key, letter) where letter is not null;
