@@ -17,19 +17,21 @@ export const show = defineCommand<LetterOptions & { body?: true }>({
     requireIds([id], 'dlq show')
     await using app = await open(context)
     const service = await consumersMeant(app, options)
-    if (service === null) await showLeg(context, app, { id, wanted: body === true })
-    else await showMessage(context, app, { id, service, wanted: body === true })
+    if (service === null) {
+      await showLeg(context, app, { id, kind: options.kind, wanted: body === true })
+    } else await showMessage(context, app, { id, service, wanted: body === true })
   },
 })
 
 async function showLeg(
   { output }: CommandContext,
   app: App,
-  { id, wanted }: { readonly id: string; readonly wanted: boolean },
+  { id, kind, wanted }: { readonly id: string; readonly kind: string | undefined; readonly wanted: boolean },
 ): Promise<void> {
   const { showDeadLetter } = await import('../../app/dead-letters.ts')
   const { letter, body } = await showDeadLetter(app, id, wanted)
   const text = body === null ? null : body.toString('utf8')
+  const which = kind === undefined ? id : `${id} --kind ${kind}`
   output.result(
     {
       schema: 'migrate.dlq-letter/1',
@@ -37,7 +39,7 @@ async function showLeg(
       data: { letter, ...(wanted ? { body: text } : {}) },
       nextSteps:
         letter.state === 'open'
-          ? [{ cmd: `migrate dlq retry ${id}`, why: 'make the service equal to the monolith and resolve it' }]
+          ? [{ cmd: `migrate dlq retry ${which}`, why: 'make the service equal to the monolith and resolve it' }]
           : [],
     },
     (ansi) => letterText(letter, text, ansi),
