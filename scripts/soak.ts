@@ -16,6 +16,7 @@ const SOAKS: Readonly<Record<string, Soak>> = {
   kills: { files: ['test/e2e/kills'], env: { MIGRATE_KILLS: '50' } },
   flips: { files: ['test/e2e/flips'], env: { MIGRATE_FLIP_WRITES: '1000' } },
   chaos: { files: ['test/e2e/cutover-chaos'], env: { MIGRATE_CHAOS: '30' } },
+  consumer: { files: ['test/e2e/consumer', 'test/e2e/relay'], env: { MIGRATE_CONSUMER_RECORDS: '200000' } },
   'sync-kills': { files: ['test/e2e/sync-kills'], env: { MIGRATE_SYNC_KILLS: '100' } },
   'sync-zombie': { files: ['test/e2e/sync-zombie'], env: { MIGRATE_ZOMBIES: '30' } },
   'sync-interleaved': {

@@ -84,7 +84,7 @@ export const CATALOGUE = {
   },
   FILE_EXISTS: {
     message: '{path} is there already, and nothing was written',
-    hint: 'Move it away, or name another configuration with --config PATH. `init` never overwrites.',
+    hint: 'Move it away, or name another file: `init` with --config PATH, `dlq export` with --output PATH. Neither overwrites.',
     retry: 'manual',
     exit: EXIT.gate,
   },
@@ -479,6 +479,18 @@ export const CATALOGUE = {
     retry: 'never',
     exit: EXIT.usage,
   },
+  BROKER_UNAVAILABLE: {
+    message: 'Kafka does not do what it is asked for: {reason}',
+    hint: 'Check that the brokers are up and reachable under the names that they advertise. Nothing is lost; it is tried again.',
+    retry: 'timed',
+    exit: EXIT.unavailable,
+  },
+  PUBLISHER_REPLACED: {
+    message: 'another process publishes in the place of this one: {reason}',
+    hint: 'It stands by, and takes its turn when the other one ends.',
+    retry: 'timed',
+    exit: EXIT.locked,
+  },
   PROJECTION_NAME: {
     message: '{name} version {version} cannot be the name and version of a projection',
     hint: 'Lower case letters, digits and _ with a schema in front or not; versions are 1, 2, 3 …',
@@ -496,6 +508,42 @@ export const CATALOGUE = {
     hint: 'Read its present state, and decide again.',
     retry: 'never',
     exit: EXIT.gate,
+  },
+  MESSAGE_INVALID: {
+    message: 'a message of type {type} cannot be read: {reason}',
+    hint: 'Whoever sent it must send it again in the right form; `migrate dlq show ID --kind consumer --service NAME` has its bytes.',
+    retry: 'never',
+    exit: EXIT.failed,
+  },
+  PARTITION_LOST: {
+    message: 'consumer {consumer} does not have {topic}/{partition} any more',
+    hint: 'Another process has taken it over. Nothing was written; this one goes on with what it is given.',
+    retry: 'timed',
+    exit: EXIT.locked,
+  },
+  CONSUMER_PAUSED: {
+    message: 'consumer {consumer} pauses: {reason}',
+    hint: 'It tries again by itself. Nothing was written, parked or passed over.',
+    retry: 'timed',
+    exit: EXIT.unavailable,
+  },
+  OFFSET_NOT_IN_LOG: {
+    message: 'consumer {consumer} is at offset {offset} of {topic}/{partition}, which has {first} to {end}',
+    hint: "Records were deleted before they were handled, or the topic was made anew. When what is missing is settled: `update eventing.consumer_offset set next_offset = OFFSET where consumer = '{consumer}' and topic = '{topic}' and partition = {partition}`. The other partitions go on.",
+    retry: 'manual',
+    exit: EXIT.integrity,
+  },
+  DEAD_LETTER_KIND: {
+    message: 'a number alone does not say which letter is meant: there are second legs, and consumers in {services}',
+    hint: 'Say --kind dual-write, or --kind consumer; `migrate dlq list` shows both.',
+    retry: 'never',
+    exit: EXIT.usage,
+  },
+  DEAD_LETTER_SERVICE: {
+    message: 'the databases of several services may have dead letters of consumers: {services}',
+    hint: 'Name one with --service NAME; each numbers its own letters.',
+    retry: 'never',
+    exit: EXIT.usage,
   },
 } as const satisfies Record<string, CatalogueEntry>
 

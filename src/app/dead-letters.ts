@@ -93,6 +93,27 @@ export function discardLetters(app: App, service: string, ids: readonly string[]
   return close(app, service, ids, 'discarded', alerts)
 }
 
+/** The letters that are meant with the beginning of their requests' bodies in base64. Throws as `chooseLetters`. */
+export async function exportDeadLetters(app: App, { ids, service }: LetterChoice, settled: boolean) {
+  if (service !== null) serviceOf(app.config, service)
+  await installControl(app)
+  const states = settled ? (['open', 'resolved', 'discarded'] as const) : (['open'] as const)
+  const named = ids.length > 0
+  const letters = named ? await readLetters(app.control, ids) : await listLetters(app.control, service, states, ALL)
+  const strange = letters.find((letter) => service !== null && letter.service !== service)
+  if (strange !== undefined) throw new MigrateError('DEAD_LETTER_UNKNOWN', { id: strange.id })
+  return withBodies(app, letters)
+}
+
+const ALL = 2 ** 31
+
+async function* withBodies(app: App, letters: readonly StoredLetter[]) {
+  for (const letter of letters) {
+    const body = await readBody(app.control, letter.id)
+    yield { ...letter, body: body?.toString('base64') ?? null }
+  }
+}
+
 async function makeEqual(
   app: App,
   service: string,

@@ -15,7 +15,8 @@ export function reportFailure(thrown: unknown, output: Output, verbose: boolean)
   return exit
 }
 
-function issueOf(error: MigrateError): Issue {
+/** An error as an envelope has it. */
+export function issueOf(error: MigrateError): Issue {
   const { code, message, hint } = error
   const at = placeOf(error)
   return { code, severity: 'error', message, hint, ...(at && { at }) }

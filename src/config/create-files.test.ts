@@ -2,7 +2,8 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSyn
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { createFiles, refuseExisting } from './create-files.ts'
+import { MigrateError } from '../errors.ts'
+import { createFileOf, createFiles, refuseExisting } from './create-files.ts'
 
 let folder: string
 beforeEach(() => {
@@ -73,3 +74,17 @@ function write(name: string, text: string): void {
 function contents(): Record<string, string> {
   return Object.fromEntries(readdirSync(folder).map((name) => [name, readFileSync(at(name), 'utf8')]))
 }
+
+test('a file of parts: complete or not there, and never replaced', async () => {
+  const parts = async function* (fails: boolean) {
+    yield 'one\n'
+    if (fails) throw new MigrateError('EVENTING_MISSING', { service: 'orders' })
+    yield 'two\n'
+  }
+  await expect(createFileOf({ path: at('a'), text: parts(true) })).rejects.toMatchObject({ code: 'EVENTING_MISSING' })
+  expect(contents()).toEqual({})
+  await createFileOf({ path: at('a'), text: parts(false), mode: 0o600 })
+  await expect(createFileOf({ path: at('a'), text: parts(false) })).rejects.toMatchObject({ code: 'FILE_EXISTS' })
+  await expect(createFileOf({ path: at('no/a'), text: 'x' })).rejects.toMatchObject({ code: 'FILE_UNWRITABLE' })
+  expect(contents()).toEqual({ a: 'one\ntwo\n' })
+})

@@ -5,7 +5,9 @@ import { codeOf } from './read-text.ts'
 
 export interface NewFile {
   readonly path: string
-  readonly text: string
+  readonly text: string | AsyncIterable<string>
+  /** default: as the process makes files */
+  readonly mode?: number
 }
 
 /** Throws FILE_EXISTS when something is already there under one of these names. */
@@ -47,11 +49,27 @@ export async function createFiles(
   }
 }
 
+/**
+ * Creates one file from parts as they come, complete when its name appears; an existing one is never replaced.
+ * Throws FILE_EXISTS before the first part is asked for, FILE_UNWRITABLE, and what the parts throw.
+ */
+export async function createFileOf(file: NewFile): Promise<void> {
+  const { path } = file
+  await refuseExisting([path])
+  try {
+    await createFile(file)
+  } catch (error) {
+    if (error instanceof MigrateError) throw error
+    if (codeOf(error) === 'EEXIST') throw new MigrateError('FILE_EXISTS', { path }, { cause: error })
+    throw new MigrateError('FILE_UNWRITABLE', { path, reason: codeOf(error) }, { cause: error })
+  }
+}
+
 /** Written under another name and linked: unlike a rename, a link never replaces. */
-async function createFile({ path, text }: NewFile): Promise<void> {
+async function createFile({ path, text, mode = 0o666 }: NewFile): Promise<void> {
   const draft = `${path}.${randomBytes(6).toString('hex')}.tmp`
   try {
-    await writeFile(draft, text, { flag: 'wx' })
+    await writeFile(draft, text, { flag: 'wx', mode })
     await link(draft, path)
   } finally {
     await rm(draft, { force: true })

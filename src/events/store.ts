@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { Doorbell } from '../bell.ts'
 import { MigrateError } from '../errors.ts'
 import type { ConnectionPool, TransactionClient } from '../model/service-database.ts'
 import { isTransient } from '../model/transient.ts'
@@ -8,9 +9,11 @@ import { inTransaction } from '../transaction.ts'
 import { type Append, appendAll, type Appended, type ExpectedVersion } from './append.ts'
 import { AppendQueue } from './append-queue.ts'
 import type { EventDefinitions, EventOf, NewEvent, StoredEvent } from './define.ts'
-import { Doorbell } from './doorbell.ts'
 import { readStream, type ReadOptions } from './read.ts'
 import { loadSnapshot, saveSnapshot, type Snapshot } from './snapshot.ts'
+
+/** The channel on which subscribers are told that there may be something new. */
+export const CHANNEL = 'eventing_events'
 
 export interface EventStoreOptions<Definitions extends EventDefinitions> {
   readonly events: Definitions
@@ -40,7 +43,7 @@ export class EventStore<Definitions extends EventDefinitions> {
     this.definitions = options.events
     this.#options = options
     this.#queue = new AppendQueue((appends) => this.#write(appends))
-    this.#doorbell = new Doorbell(pool)
+    this.#doorbell = new Doorbell(pool, CHANNEL)
   }
 
   /**

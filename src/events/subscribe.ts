@@ -1,14 +1,13 @@
+import { Bell } from '../bell.ts'
 import type { TransactionClient } from '../model/service-database.ts'
-import { pause } from '../model/pause.ts'
 import { isTransient } from '../model/transient.ts'
 import { retry } from '../retry.ts'
 import { inTransaction } from '../transaction.ts'
 import { moveCheckpoint, openCheckpoint } from './checkpoint.ts'
 import type { EventDefinitions, EventOf, EventPosition, StoredEvent } from './define.ts'
-import { CHANNEL } from './doorbell.ts'
 import { type Horizon, readHorizon } from './horizon.ts'
 import { readAfter } from './read.ts'
-import type { EventStore } from './store.ts'
+import { CHANNEL, type EventStore } from './store.ts'
 import { storedEvent } from './upcast.ts'
 
 export interface SubscriptionOptions<Definitions extends EventDefinitions> {
@@ -48,7 +47,7 @@ export async function subscribe<Definitions extends EventDefinitions>(
   options: SubscriptionOptions<Definitions>,
 ): Promise<void> {
   const { signal, poll = 500 } = options
-  const bell = new Bell(store)
+  const bell = new Bell(store.pool, CHANNEL)
   const horizon = new HorizonWatch(store, options)
   try {
     while (!signal.aborted) {
@@ -91,51 +90,6 @@ async function handleNext<Definitions extends EventDefinitions>(
   })
   // moved by somebody else, it may be anywhere
   return moved && events.length < batch ? 'caught up' : 'more'
-}
-
-/** Hears of appends; without a connection for it, it waits for the next look. */
-class Bell {
-  readonly #store: EventStore<EventDefinitions>
-  #release: (() => void) | null = null
-  #ring: (() => void) | null = null
-
-  constructor(store: { readonly pool: EventStore<EventDefinitions>['pool'] }) {
-    this.#store = store as EventStore<EventDefinitions>
-  }
-
-  async wait(milliseconds: number, signal: AbortSignal): Promise<void> {
-    if (this.#release === null) await this.#listen().catch(() => undefined)
-    const rung = new AbortController()
-    this.#ring = () => rung.abort()
-    try {
-      await pause(milliseconds, AbortSignal.any([signal, rung.signal]))
-    } catch {
-      // somebody has rung, or it is over: the loop looks which
-    } finally {
-      this.#ring = null
-    }
-  }
-
-  close(): void {
-    this.#release?.()
-    this.#release = null
-  }
-
-  async #listen(): Promise<void> {
-    const client = await this.#store.pool.connect()
-    const onNotification = (): void => this.#ring?.()
-    const release = (error?: Error): void => {
-      client.off('notification', onNotification)
-      client.off('error', release)
-      // closed, not handed back: it would go on listening
-      client.release(error ?? true)
-      if (this.#release === release) this.#release = null
-    }
-    client.on('notification', onNotification)
-    client.on('error', release)
-    this.#release = release
-    await client.query(`listen ${CHANNEL}`)
-  }
 }
 
 class HorizonWatch<Definitions extends EventDefinitions> {

@@ -4,7 +4,7 @@ import { parseSync } from 'oxc-parser'
 /** The parts of src, folders and files, by layer; each imports from lower layers only. As in ARCHITECTURE.md. */
 const LAYERS: readonly (readonly string[])[] = [
   ['errors', 'model'],
-  ['retry', 'transaction', 'crypto', 'report'],
+  ['retry', 'transaction', 'bell', 'crypto', 'report'],
   ['outbox', 'events'],
   ['sync', 'router', 'dualwrite', 'reconcile', 'analyze', 'saga', 'consumer'],
   ['cutover'],
@@ -28,6 +28,7 @@ const SERVES_HTTP = ['router', 'dualwrite']
 /** Packages that belong to one place. */
 const ONLY_IN: Readonly<Record<string, string>> = {
   'p-retry': 'src/retry.ts',
+  kafkajs: 'src/stores/kafka/',
   pg: 'src/stores/',
   'pg-copy-streams': 'src/stores/postgres/',
   'pg-logical-replication': 'src/stores/postgres/',

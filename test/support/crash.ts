@@ -1,4 +1,5 @@
 import { type Exit, type RunningProcess, startProcess } from '../../fixtures/servers/process.ts'
+import { processState } from './process-state.ts'
 
 /** A small program in `test/support/programs/` that uses the library as a service does. */
 export interface Program {
@@ -42,6 +43,15 @@ export async function diedAt(running: RunningProcess, failpoint: string): Promis
   if (ended?.signal === 'SIGKILL') return
   const how = ended === null ? 'it still runs' : `it ended with ${ended.code ?? ended.signal}`
   throw new Error(`${failpoint} was not reached: ${how}\n${said(running)}`)
+}
+
+/** Waits until a program that was started with action `stop` is frozen there. SIGCONT wakes it up. */
+export async function frozenAt(running: RunningProcess, failpoint: string): Promise<void> {
+  const deadline = Date.now() + PATIENCE
+  while ((await processState(running.pid)) !== 'T') {
+    if (Date.now() > deadline) throw new Error(`${failpoint} was not reached\n${said(running)}`)
+    await expired(20)
+  }
 }
 
 function said({ stdout, stderr }: RunningProcess): string {

@@ -1,6 +1,6 @@
-import type { StoredLetter } from '../control/dead-letters.ts'
-import { type Colors, keyValues, plain, table } from '../ui/text.ts'
-import { age } from './reconcile-text.ts'
+import type { StoredLetter } from '../../control/dead-letters.ts'
+import { type Colors, keyValues, plain, table } from '../../ui/text.ts'
+import { age } from '../reconcile-text.ts'
 
 /** Letters as a table. */
 export function lettersText(letters: readonly StoredLetter[], ansi: Colors): string {
