@@ -5,28 +5,9 @@ const INT = '**/*.int.test.ts'
 const E2E = 'test/e2e/**/*.e2e.test.ts'
 // They wait more than they work, and measure no time: two at once take little more than half as long.
 const TOGETHER = [
-  ...[
-    'alerts',
-    'cli-refusals',
-    'consumer',
-    'dlq-consumer',
-    'events',
-    'events-docs',
-    'init',
-    'letters',
-    'messaging-docs',
-  ],
-  ...[
-    'orders',
-    'reconcile',
-    'relay',
-    'slot-back',
-    'slot-guard',
-    'slot-lost',
-    'sync-kills',
-    'sync-streamed',
-    'sync-zombie',
-  ],
+  ...['alerts', 'cli-refusals', 'consumer', 'demo-ends', 'dlq-consumer', 'events', 'events-docs', 'init'],
+  ...['kills', 'legs-plain', 'letters', 'messaging-docs', 'orders', 'reconcile', 'relay', 'routers-lost', 'slot-back'],
+  ...['slot-guard', 'slot-lost', 'sync-kills', 'sync-streamed', 'sync-zombie', 'terminal'],
 ].map((name) => `test/e2e/${name}.e2e.test.ts`)
 const NEVER = ['**/node_modules/**', 'dist/**']
 
