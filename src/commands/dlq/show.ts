@@ -19,7 +19,9 @@ export const show = defineCommand<LetterOptions & { body?: true }>({
     const service = await consumersMeant(app, options)
     if (service === null) {
       await showLeg(context, app, { id, kind: options.kind, wanted: body === true })
-    } else await showMessage(context, app, { id, service, wanted: body === true })
+    } else {
+      await showMessage(context, app, { id, service, wanted: body === true })
+    }
   },
 })
 
