@@ -58,7 +58,7 @@ const FAILPOINTS = [
 ]
 
 test('poison and transient failures under kill -9, rebalances, crashes of the broker, an expired group', {
-  timeout: RECORDS > 10_000 ? 1_800_000 : 300_000,
+  timeout: RECORDS > 10_000 ? 1_800_000 : 600_000,
 }, async (context) => {
   if (world === null) return context.skip('there is no Kafka on this machine')
   await world.createTopic(TOPIC, 4)
@@ -68,7 +68,7 @@ test('poison and transient failures under kill -9, rebalances, crashes of the br
     await diedAt(killed, name)
   }
   // its members are dead, but Kafka does not know yet
-  await until('the group has no members', async () => await emptied(world as Messaging), 60_000)
+  await until('the group has no members', async () => await emptied(world as Messaging), 180_000)
   await withAdmin(world.client, (admin) => admin.deleteGroups(['mix']))
   {
     await send(world, 0.1)
@@ -104,12 +104,12 @@ async function count({ db }: Messaging, table: string): Promise<number> {
 /** Waits for some more effects. */
 async function progress(world: Messaging, more: number): Promise<void> {
   const before = await count(world, 'effect')
-  await until('progress', async () => (await count(world, 'effect')) >= before + more, 60_000)
+  await until('progress', async () => (await count(world, 'effect')) >= before + more, 180_000)
 }
 
 async function finished(world: Messaging): Promise<void> {
   const good = all.filter(({ poison }) => !poison).length
-  const patience = RECORDS > 10_000 ? 1_500_000 : 120_000
+  const patience = RECORDS > 10_000 ? 1_500_000 : 300_000
   await until('all effects', async () => (await count(world, 'effect')) >= good, patience)
   await until('nothing is parked', async () => (await count(world, 'eventing.parked_key')) === 0, patience)
   await until('all letters', async () => (await count(world, 'eventing.dead_letter')) >= RECORDS - good, patience)

@@ -14,7 +14,7 @@ export interface Program {
 }
 
 /** A failpoint that nobody comes to for so long is not there, milliseconds. */
-const PATIENCE = 30_000
+const PATIENCE = 90_000
 let started = 0
 
 /** Starts the program; with `failpoint` it dies (or freezes) at that place, see src/config/failpoint.ts. */
