@@ -42,7 +42,8 @@ async function runMember(
       groupId: group,
       sessionTimeout: Math.max(LEAST_SESSION, sessionTimeout),
       heartbeatInterval: HEARTBEAT,
-      rebalanceTimeout: 60_000,
+      // all others wait for a member that does not come back; our epoch keeps out what it still does
+      rebalanceTimeout: Math.max(LEAST_SESSION, sessionTimeout),
     },
     ...{ maxWaitTimeInMs: 250, maxBytesPerPartition: 1_048_576, readUncommitted: false },
     // what a crash was is for our caller, who opens another one
