@@ -545,6 +545,66 @@ export const CATALOGUE = {
     retry: 'never',
     exit: EXIT.usage,
   },
+  SAGA_DEFINITION_INVALID: {
+    message: 'saga {saga} cannot be carried out: {reason}',
+    hint: 'Correct its definition. Steps are compensable first, then at most one pivot, then retriable ones.',
+    retry: 'never',
+    exit: EXIT.usage,
+  },
+  SAGA_DEFINITION_CHANGED: {
+    message: 'saga {saga} version {version} has other steps here than it had when it was first run: {difference}',
+    hint: 'Running sagas rely on the steps they began with. Give the changed definition a new version, and keep the old one until `migrate saga stats SERVICE` shows none that runs.',
+    retry: 'never',
+    exit: EXIT.gate,
+  },
+  SAGA_UNKNOWN: {
+    message: 'there is no saga {saga} in the database of {service}',
+    hint: 'See which there are: migrate saga list {service}',
+    retry: 'never',
+    exit: EXIT.findings,
+  },
+  SAGA_NOT_DEFINED: {
+    message: 'saga {saga} version {version} is not among the definitions of this process',
+    hint: 'Give it to `new Sagas(pool, { sagas: […] })`.',
+    retry: 'never',
+    exit: EXIT.usage,
+  },
+  SAGA_EXISTS: {
+    message: 'there is a saga {saga} already, which is another one: {difference} differs',
+    hint: 'An id belongs to one saga with one input. Start it with an id of its own.',
+    retry: 'never',
+    exit: EXIT.gate,
+  },
+  SAGA_INPUT_INVALID: {
+    message: 'the input of saga {saga} cannot be taken: {reason}',
+    hint: 'Nothing was started. Correct the input.',
+    retry: 'never',
+    exit: EXIT.usage,
+  },
+  SAGA_MOVED: {
+    message: 'saga {saga} has moved on: it is at entry {found} of its journal, not {expected}',
+    hint: 'Nothing was changed. Look at it again: migrate saga show {service} {saga}',
+    retry: 'never',
+    exit: EXIT.gate,
+  },
+  SAGA_NOT_POSSIBLE: {
+    message: 'saga {saga} is {status}: it is not possible to {verb} it, {reason}',
+    hint: 'Nothing was changed. See what it did: migrate saga show {service} {saga}',
+    retry: 'never',
+    exit: EXIT.gate,
+  },
+  SAGA_REPLY_INVALID: {
+    message: 'a reply to a saga cannot be read: {reason}',
+    hint: 'Participants reply with `serveCommands` or `replyTo`, which know the form.',
+    retry: 'never',
+    exit: EXIT.failed,
+  },
+  STEP_REFUSED: {
+    message: 'refused: {reason}',
+    hint: 'The participant has done nothing, and will not; the saga is taken back.',
+    retry: 'never',
+    exit: EXIT.gate,
+  },
 } as const satisfies Record<string, CatalogueEntry>
 
 export type ErrorCode = keyof typeof CATALOGUE

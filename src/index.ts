@@ -33,3 +33,16 @@ export { classify, type Verdict } from './consumer/classify.ts'
 export type { ConsumerOptions, Handlers, Message, MessageOf } from './consumer/options.ts'
 export type { KafkaOptions } from './stores/kafka/client.ts'
 export { type Consume, consume, type Relay, relayOutbox } from './stores/kafka/messaging.ts'
+export { type SagaBuilder, type SagaOptions, defineSaga } from './saga/define.ts'
+export type {
+  Command,
+  CompensationContext,
+  Probe,
+  RetryPolicy,
+  SagaDefinition,
+  StepContext,
+  StepKind,
+} from './saga/definition.ts'
+export type { Outcome } from './saga/outcome.ts'
+export { StepRefused } from './saga/refusal.ts'
+export { type SagasOptions, Sagas, type StartedSaga, type StartOptions } from './saga/sagas.ts'

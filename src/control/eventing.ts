@@ -4,7 +4,7 @@ import { inTransaction } from '../transaction.ts'
 import { installParts } from './install.ts'
 
 /** The parts of schema `eventing`, each for one part of the library. */
-const PARTS = ['events', 'outbox', 'consumer'] as const
+const PARTS = ['events', 'outbox', 'consumer', 'saga'] as const
 
 /**
  * Brings schema `eventing` in the service's own database up to date: event store, outbox, inbox and sagas. Run it when

@@ -1,13 +1,13 @@
 import { randomUUID } from 'node:crypto'
 import { Doorbell } from '../bell.ts'
 import { MigrateError } from '../errors.ts'
+import { GroupQueue } from '../group-queue.ts'
 import type { ConnectionPool, TransactionClient } from '../model/service-database.ts'
 import { isTransient } from '../model/transient.ts'
 import { retry } from '../retry.ts'
 import { encodeIds, encodeJson } from './encode.ts'
 import { inTransaction } from '../transaction.ts'
 import { type Append, appendAll, type Appended, type ExpectedVersion } from './append.ts'
-import { AppendQueue } from './append-queue.ts'
 import type { EventDefinitions, EventOf, NewEvent, StoredEvent } from './define.ts'
 import { readStream, type ReadOptions } from './read.ts'
 import { loadSnapshot, saveSnapshot, type Snapshot } from './snapshot.ts'
@@ -34,7 +34,7 @@ export class EventStore<Definitions extends EventDefinitions> {
   readonly definitions: Definitions
   readonly pool: ConnectionPool
   readonly #options: EventStoreOptions<Definitions>
-  readonly #queue: AppendQueue
+  readonly #queue: GroupQueue<Append, Appended>
   readonly #doorbell: Doorbell
 
   /** Schema `eventing` has to be installed, see `installEventing`. Nothing is contacted yet. */
@@ -42,7 +42,11 @@ export class EventStore<Definitions extends EventDefinitions> {
     this.pool = pool
     this.definitions = options.events
     this.#options = options
-    this.#queue = new AppendQueue((appends) => this.#write(appends))
+    this.#queue = new GroupQueue({
+      write: (appends) => this.#write(appends),
+      keyOf: ({ stream }) => stream,
+      bytesOf: ({ events }) => events.reduce((sum, { data, metadata }) => sum + data.length + metadata.length, 0),
+    })
     this.#doorbell = new Doorbell(pool, CHANNEL)
   }
 

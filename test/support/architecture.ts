@@ -4,7 +4,7 @@ import { parseSync } from 'oxc-parser'
 /** The parts of src, folders and files, by layer; each imports from lower layers only. As in ARCHITECTURE.md. */
 const LAYERS: readonly (readonly string[])[] = [
   ['errors', 'model'],
-  ['retry', 'transaction', 'bell', 'crypto', 'report'],
+  ['retry', 'transaction', 'bell', 'group-queue', 'crypto', 'report'],
   ['outbox', 'events'],
   ['sync', 'router', 'dualwrite', 'reconcile', 'analyze', 'saga', 'consumer'],
   ['cutover'],

@@ -1,0 +1,80 @@
+import type { Action, CompensationContext, Probe, StepContext } from './definition.ts'
+import { type Entry, type Fault, faultOf } from './entry.ts'
+import { isRefusal } from './refusal.ts'
+
+export type Call = Extract<Action, { by: 'call' }>
+// biome-ignore lint/suspicious/noExplicitAny: the builder has seen to the types
+export type Context = StepContext<any, any> & CompensationContext<any, any, any>
+
+/** How one try of a call ended; `unknown` comes with the error itself, whose class the policy may ask for. */
+export type Outcome =
+  | { readonly entry: Extract<Entry, { do: 'done' | 'refused' }> }
+  | { readonly unknown: Error; readonly fault: Fault }
+
+/**
+ * One try. Asks first what became of the one before it, where that is possible. Never rejects; what does not answer in
+ * `timeout` milliseconds, or until the signal aborts, is unknown.
+ */
+export async function tryCall(action: Call, context: Context, timeout: number, doubtful: boolean): Promise<Outcome> {
+  const { step, direction } = context
+  const time = new AbortController()
+  const timer = setTimeout(() => time.abort(new TimeoutError(timeout)), timeout)
+  const signal = AbortSignal.any([context.signal, time.signal])
+  try {
+    const run = async (): Promise<Outcome> => {
+      const within = { ...context, signal }
+      if (direction === 'compensate') {
+        await action.compensate?.(within)
+        return { entry: { do: 'done', step, direction } }
+      }
+      const found = doubtful ? await action.probe?.(within) : undefined
+      if (found !== undefined && found.outcome !== 'not-done') return probed(step, found)
+      const result = storable(await action.execute(within))
+      return { entry: { do: 'done', step, direction, ...(result !== undefined && { result }) } }
+    }
+    return await Promise.race([run(), aborted(signal)])
+  } catch (error) {
+    if (direction === 'execute' && isRefusal(error)) {
+      return { entry: { do: 'refused', step, error: faultOf(error) } }
+    }
+    return { unknown: error instanceof Error ? error : new Error(String(error)), fault: faultOf(error) }
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+function probed(step: string, found: Exclude<Probe<unknown>, { outcome: 'not-done' }>): Outcome {
+  if (found.outcome === 'done') {
+    return { entry: { do: 'done', step, direction: 'execute', result: storable(found.result), via: 'probe' } }
+  }
+  const error = new Error('the participant does not know what became of it')
+  return { unknown: error, fault: { code: 'PROBE', message: error.message } }
+}
+
+class TimeoutError extends Error {
+  override readonly name = 'TimeoutError'
+  readonly code = 'TIMEOUT'
+
+  constructor(milliseconds: number) {
+    super(`there was no answer in ${milliseconds} ms`)
+  }
+}
+
+function aborted(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    const stop = (): void => reject(signal.reason as Error)
+    if (signal.aborted) stop()
+    else signal.addEventListener('abort', stop, { once: true })
+  })
+}
+
+/** As it will be read from the journal. Throws for what JSON or PostgreSQL does not take. */
+export function storable(result: unknown): unknown {
+  if (result === undefined) return undefined
+  const text = JSON.stringify(result)
+  if (text === undefined) throw new TypeError('the result of the step is not JSON')
+  // jsonb has no NUL, and no half of a character
+  if (/\\u0000|\\ud[89a-f]/i.test(text))
+    throw new TypeError('the result of the step has characters that jsonb does not take')
+  return JSON.parse(text) as unknown
+}

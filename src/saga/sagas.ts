@@ -1,0 +1,194 @@
+import { randomUUID } from 'node:crypto'
+import { Doorbell } from '../bell.ts'
+import { MigrateError } from '../errors.ts'
+import { GroupQueue } from '../group-queue.ts'
+import type { ConnectionPool, TransactionClient } from '../model/service-database.ts'
+import { isTransient } from '../model/transient.ts'
+import { type Alerts, NO_ALERTS } from '../model/alert.ts'
+import { retry } from '../retry.ts'
+import type { AnySaga, SagaDefinition } from './definition.ts'
+import { bytesOf, commitMoves, type Move, type Moved } from './journal.ts'
+import { type Outcome, OutcomeWaiters } from './outcome.ts'
+import { registerDefinitions } from './register.ts'
+import { type Launch, type Launched, launchOf, launchSagas } from './start.ts'
+import { SagaWorker } from './worker.ts'
+
+/** The channel on which workers are told that sagas are due, and those who wait that one has ended. */
+export const CHANNEL = 'eventing_saga'
+
+export interface SagasOptions {
+  /** definitions, of one saga also several versions: running sagas go on with the one they began with */
+  readonly sagas: readonly AnySaga[]
+  /** sagas that this process runs at a time; default 200 */
+  readonly concurrency?: number
+  /** a worker that is silent for so long loses its sagas to others, milliseconds; default 10,000 */
+  readonly ttl?: number
+  /** how often it looks for what is due when nobody rings, milliseconds; default 500 */
+  readonly poll?: number
+  /** days for which sagas that have ended are kept; default 30 */
+  readonly keepDays?: number
+  /** who is told of sagas that are stuck, have nobody to run them, or are late; see `openSagaAlerts` */
+  readonly alerts?: Alerts
+  /** what a worker waits out, or cannot do */
+  readonly onTrouble?: (error: Error) => void
+  /** For tests of crashes: `saga.before-…`, `saga.after-…` of what is written, `saga.call-…`, `saga.called-…`. */
+  readonly failpoint?: (name: string) => Promise<void>
+}
+
+export interface StartOptions {
+  /** UUID; the same id and input again is the same saga. Default a random one. */
+  readonly id?: string
+  /** W3C trace context, which every step gets */
+  readonly traceparent?: string
+}
+
+/** A saga that was started. */
+export interface StartedSaga<Results> {
+  readonly id: string
+  /** true: it had been started before, with the same input */
+  readonly repeated: boolean
+  /** Resolves when it has ended, or is stuck. Rejects when the signal aborts. */
+  outcome(options?: { readonly signal?: AbortSignal }): Promise<Outcome<Results>>
+}
+
+/** The sagas of a service, on its own PostgreSQL. Several processes may run them. */
+export class Sagas {
+  readonly #pool: ConnectionPool
+  readonly #options: SagasOptions
+  readonly #launches: GroupQueue<Launch, Launched>
+  readonly #moves: GroupQueue<Move, { readonly moved: Moved | null }>
+  readonly #waiters: OutcomeWaiters
+  readonly #doorbell: Doorbell
+  #registered: Promise<void> | null = null
+  #worker: SagaWorker | null = null
+
+  /** Schema `eventing` has to be installed, see `installEventing`. Nothing is contacted yet. */
+  constructor(pool: ConnectionPool, options: SagasOptions) {
+    this.#pool = pool
+    this.#options = options
+    this.#doorbell = new Doorbell(pool, CHANNEL)
+    this.#waiters = new OutcomeWaiters(pool, CHANNEL, (id) => this.#worker?.has(id) === true)
+    this.#launches = new GroupQueue({
+      write: (launches) => grouped(launches, (some) => launchSagas(pool, some)),
+      keyOf: ({ id }) => id,
+      bytesOf: ({ input }) => input.length + 500,
+    })
+    this.#moves = new GroupQueue({
+      write: (moves) => grouped(moves, async (some) => (await commitMoves(pool, some)).map((moved) => ({ moved }))),
+      keyOf: ({ id }) => id,
+      bytesOf,
+    })
+  }
+
+  /**
+   * Starts a saga: when this resolves it is stored, and goes on whatever happens to this process. Without a process that
+   * runs sagas it waits for one. Throws SAGA_NOT_DEFINED, SAGA_DEFINITION_CHANGED, SAGA_INPUT_INVALID, SAGA_EXISTS, and
+   * what the database says; the same may be started again with the same id.
+   */
+  async start<Input, Results>(
+    definition: SagaDefinition<Input, Results>,
+    input: Input,
+    { id = randomUUID(), traceparent }: StartOptions = {},
+  ): Promise<StartedSaga<Results>> {
+    await this.#ready(definition)
+    const worker = this.#worker
+    const owner = worker?.expect(id) ?? null
+    try {
+      const launch = await launchOf(definition, input, { id, traceparent: traceparent ?? null, owner })
+      const { outcome, owned, at } = await this.#launches.add(launch)
+      if (owned) worker?.adopt(launch, at)
+      else this.#doorbell.ring()
+      return this.#started(launch.id, outcome === 'exists')
+    } finally {
+      worker?.forget(id)
+    }
+  }
+
+  /** The same inside a transaction of the caller, together with what the caller writes there. */
+  async startIn<Input, Results>(
+    tx: TransactionClient,
+    definition: SagaDefinition<Input, Results>,
+    input: Input,
+    { id = randomUUID(), traceparent }: StartOptions = {},
+  ): Promise<StartedSaga<Results>> {
+    await this.#ready(definition)
+    const launch = await launchOf(definition, input, { id, traceparent: traceparent ?? null, owner: null })
+    const [launched] = await launchSagas(tx, [launch])
+    if (launched instanceof Error) throw launched
+    this.#doorbell.ring()
+    return this.#started(launch.id, launched?.outcome === 'exists')
+  }
+
+  /** Resolves when the saga has ended, or is stuck. */
+  outcome(id: string, options: { readonly signal?: AbortSignal } = {}): Promise<Outcome<unknown>> {
+    return this.#waiters.wait(id.toLowerCase(), options.signal ?? NEVER)
+  }
+
+  /**
+   * Runs sagas until the signal aborts: those that are started here, those that are due, and those of processes that have
+   * died. Resolves when the steps under way have ended. Needs four connections of the pool, and one for each local step
+   * at a time. Throws SAGA_DEFINITION_CHANGED.
+   */
+  async run({ signal }: { readonly signal: AbortSignal }): Promise<void> {
+    if (this.#worker !== null)
+      throw new MigrateError('USAGE', { reason: 'these sagas run already', command: 'migrate' })
+    const { concurrency = 200, ttl = 10_000, poll = 500, keepDays = 30, alerts = NO_ALERTS } = this.#options
+    const worker = new SagaWorker({
+      ...{ pool: this.#pool, sagas: this.#options.sagas, concurrency, ttl, poll, keepDays, alerts, signal },
+      ...{ channel: CHANNEL, failpoint: this.#options.failpoint ?? null },
+      commit: async (move) => (await this.#moves.add(move)).moved,
+      ring: () => this.#doorbell.ring(),
+      // whoever waits in another process hears of it
+      ended: (id, state) => void (this.#waiters.settle(id, state) || this.#doorbell.ring()),
+      onTrouble: (error) => this.#options.onTrouble?.(error),
+    })
+    this.#worker = worker
+    try {
+      const passes = isTransient
+      await retry(() => this.#register(), { signal, first: 200, slowest: 5_000, passes, onRetry: worker.onTrouble })
+      await worker.run()
+    } catch (error) {
+      if (!signal.aborted) throw error
+    } finally {
+      this.#worker = null
+    }
+  }
+
+  #started<Results>(id: string, repeated: boolean): StartedSaga<Results> {
+    const outcome = (options?: { readonly signal?: AbortSignal }) => this.outcome(id, options)
+    return { id, repeated, outcome: outcome as StartedSaga<Results>['outcome'] }
+  }
+
+  async #ready(definition: AnySaga): Promise<void> {
+    if (!this.#options.sagas.includes(definition)) {
+      const { name, version } = definition
+      throw new MigrateError('SAGA_NOT_DEFINED', { saga: name, version })
+    }
+    await this.#register()
+  }
+
+  #register(): Promise<void> {
+    this.#registered ??= registerDefinitions(this.#pool, this.#options.sagas).catch((error: unknown) => {
+      this.#registered = null
+      throw error
+    })
+    return this.#registered
+  }
+}
+
+const NEVER = new AbortController().signal
+
+/** One that the database refuses does not take the others of its statement with it. */
+async function grouped<Item, Done>(
+  items: readonly Item[],
+  write: (items: readonly Item[]) => Promise<(Done | Error)[]>,
+): Promise<(Done | Error)[]> {
+  try {
+    return await write(items)
+  } catch (error) {
+    if (items.length === 1 || isTransient(error)) throw error
+    const results: (Done | Error)[] = []
+    for (const item of items) results.push(...(await write([item]).catch((cause: Error) => [cause])))
+    return results
+  }
+}

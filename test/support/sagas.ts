@@ -1,0 +1,21 @@
+import { type SagasOptions, Sagas } from '../../src/index.ts'
+import type { Eventing } from './eventing.ts'
+
+/** A worker of this process; ends with the block that opened it. */
+export interface Running extends AsyncDisposable {
+  readonly sagas: Sagas
+  readonly troubles: Error[]
+  stop(): Promise<void>
+}
+
+export function runSagas({ pool }: Pick<Eventing, 'pool'>, options: SagasOptions): Running {
+  const troubles: Error[] = []
+  const sagas = new Sagas(pool, { poll: 100, onTrouble: (error) => troubles.push(error), ...options })
+  const ending = new AbortController()
+  const running = sagas.run({ signal: ending.signal })
+  const stop = (): Promise<void> => {
+    ending.abort()
+    return running
+  }
+  return { sagas, troubles, stop, [Symbol.asyncDispose]: stop }
+}
