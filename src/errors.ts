@@ -599,6 +599,12 @@ export const CATALOGUE = {
     retry: 'never',
     exit: EXIT.failed,
   },
+  SAGA_KEY_INVALID: {
+    message: 'this is no idempotency key of a saga: {key}',
+    hint: 'It is sent in the header idempotency-key, as SAGA/STEP/execute or SAGA/STEP/compensate.',
+    retry: 'never',
+    exit: EXIT.usage,
+  },
   STEP_REFUSED: {
     message: 'refused: {reason}',
     hint: 'The participant has done nothing, and will not; the saga is taken back.',

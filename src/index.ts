@@ -46,3 +46,12 @@ export type {
 export type { Outcome } from './saga/outcome.ts'
 export { StepRefused } from './saga/refusal.ts'
 export { type SagasOptions, Sagas, type StartedSaga, type StartOptions } from './saga/sagas.ts'
+export { type Asked, participant, type ParticipantAnswer } from './saga/participant.ts'
+export { REPLIES, type SagaReply } from './saga/reply.ts'
+export {
+  type CommandHandlers,
+  type CommandMessage,
+  type CommandsOptions,
+  consumeReplies,
+  serveCommands,
+} from './stores/kafka/saga.ts'

@@ -10,6 +10,7 @@ import type { AnySaga, SagaDefinition } from './definition.ts'
 import { bytesOf, commitMoves, type Move, type Moved } from './journal.ts'
 import { type Outcome, OutcomeWaiters } from './outcome.ts'
 import { registerDefinitions } from './register.ts'
+import { receiveReplies, type SagaReply } from './reply.ts'
 import { type Launch, type Launched, launchOf, launchSagas } from './start.ts'
 import { SagaWorker } from './worker.ts'
 
@@ -117,6 +118,11 @@ export class Sagas {
     if (launched instanceof Error) throw launched
     this.#doorbell.ring()
     return this.#started(launch.id, launched?.outcome === 'exists')
+  }
+
+  /** Takes replies to commands into the sagas that wait for them, inside the transaction of a consumer. */
+  async receive(tx: TransactionClient, replies: readonly SagaReply[]): Promise<void> {
+    if ((await receiveReplies(tx, this.#options.sagas, replies)) > 0) this.#doorbell.ring()
   }
 
   /** Resolves when the saga has ended, or is stuck. */

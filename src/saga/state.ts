@@ -79,7 +79,17 @@ type StepEntry = Extract<Entry, { step: string; do: 'intent' | 'done' | 'refused
 
 function progressed(state: SagaState, entry: StepEntry, at: number): SagaState {
   const direction = entry.do === 'refused' ? 'execute' : entry.direction
-  return change(state, entry.step, direction, (before) => advance(before, entry, at))
+  const changed = change(state, entry.step, direction, (before) => advance(before, entry, at))
+  const known = entry.do === 'done' || entry.do === 'refused'
+  const freed = known && state.stuck?.step === entry.step && state.stuck.direction === direction
+  return freed ? goOn(changed) : changed
+}
+
+/** Not stuck any more: it goes on in the direction in which it went. */
+function goOn(state: SagaState): SagaState {
+  const status = state.stuck?.direction === 'compensate' ? 'COMPENSATING' : 'RUNNING'
+  // of a saga that goes forward nothing has failed
+  return { ...state, status, stuck: null, failure: status === 'RUNNING' ? null : state.failure }
 }
 
 function advance(before: Progress, entry: StepEntry, at: number): Progress {
@@ -119,14 +129,7 @@ function operated(state: SagaState, entry: Extract<Entry, { do: 'operator' }>, a
   const failure = { step, code: 'CANCELLED', message: `${by}: ${reason ?? 'cancelled'}` }
   const { stuck } = state
   const direction = stuck?.direction ?? 'execute'
-  const moving = direction === 'execute' ? 'RUNNING' : 'COMPENSATING'
-  // of a saga that goes on forwards nothing has failed
-  const onward: SagaState = {
-    ...state,
-    status: moving,
-    stuck: null,
-    failure: moving === 'RUNNING' ? null : state.failure,
-  }
+  const onward = goOn(state)
   switch (verb) {
     case 'cancel':
       return { ...(stuck === null ? state : onward), cancelled: failure }

@@ -1,0 +1,103 @@
+import { MigrateError } from '../errors.ts'
+import type { TransactionClient } from '../model/service-database.ts'
+import { storable } from './call.ts'
+import type { Direction } from './entry.ts'
+import { isRefusal } from './refusal.ts'
+
+/** What a saga asks of a participant, read from its idempotency key. */
+export interface Asked {
+  readonly sagaId: string
+  readonly step: string
+  readonly direction: Direction
+}
+
+/** What a participant answers: that it is done, now or before, or that it has refused. */
+export type ParticipantAnswer<Result = unknown> =
+  | { readonly outcome: 'done'; readonly result: Result }
+  | { readonly outcome: 'refused'; readonly reason: string }
+
+/**
+ * Does what a saga asks for at most once: the handler's writes through `tx` and the note of the key are one transaction,
+ * and whoever asks again gets the answer that was noted. An execute that comes after its compensation is refused. A
+ * compensation of what was never executed, or refused, is noted and done without the handler; otherwise the handler gets
+ * what the execute has returned. Errors of the handler but StepRefused are thrown on: roll back, it may be asked again.
+ */
+export async function participant<Result>(
+  tx: TransactionClient,
+  { key }: { readonly key: string },
+  handler: (asked: Asked, executed: unknown) => Promise<Result>,
+): Promise<ParticipantAnswer<Result>> {
+  const asked = parseKey(key)
+  const row = await lock(tx, `${asked.sagaId}/${asked.step}`)
+  const answer =
+    asked.direction === 'execute' ? await execute(tx, row, asked, handler) : await compensate(tx, row, asked, handler)
+  return answer as ParticipantAnswer<Result>
+}
+
+/** Throws SAGA_KEY_INVALID for what is no idempotency key of a saga. */
+export function parseKey(key: string): Asked {
+  const [sagaId, step, direction, ...rest] = key.split('/')
+  const known = direction === 'execute' || direction === 'compensate'
+  if (!sagaId || !step || !known || rest.length > 0) {
+    throw new MigrateError('SAGA_KEY_INVALID', { key: key.slice(0, 100) })
+  }
+  return { sagaId, step, direction }
+}
+
+interface Row {
+  readonly key: string
+  readonly executed: ParticipantAnswer | null
+  readonly compensated: ParticipantAnswer | null
+}
+
+/** Two that are asked for the same wait for each other here. */
+async function lock(tx: TransactionClient, key: string): Promise<Row> {
+  await tx.query(`insert into eventing.saga_participant (key) values ($1) on conflict do nothing`, [key])
+  const { rows } = await tx.query(
+    `select key, executed, compensated from eventing.saga_participant where key = $1 for update`,
+    [key],
+  )
+  return rows[0] as Row
+}
+
+type Handler = (asked: Asked, executed: unknown) => Promise<unknown>
+
+async function execute(tx: TransactionClient, row: Row, asked: Asked, handler: Handler): Promise<ParticipantAnswer> {
+  if (row.executed !== null) return row.executed
+  if (row.compensated !== null) return { outcome: 'refused', reason: 'it was compensated before it was executed' }
+  const answer = await refusable(tx, () => handler(asked, undefined))
+  await note(tx, row, 'executed', answer)
+  return answer
+}
+
+async function compensate(tx: TransactionClient, row: Row, asked: Asked, handler: Handler): Promise<ParticipantAnswer> {
+  if (row.compensated !== null) return row.compensated
+  const { executed } = row
+  const result = executed?.outcome === 'done' ? await handler(asked, executed.result) : undefined
+  const answer: ParticipantAnswer = { outcome: 'done', result: storable(result) ?? null }
+  await note(tx, row, 'compensated', answer)
+  return answer
+}
+
+/** What a handler wrote before it refused is undone, and the refusal stays. */
+async function refusable(tx: TransactionClient, run: () => Promise<unknown>): Promise<ParticipantAnswer> {
+  await tx.query('savepoint saga_participant')
+  try {
+    const result = storable(await run()) ?? null
+    await tx.query('release savepoint saga_participant')
+    return { outcome: 'done', result }
+  } catch (error) {
+    if (!isRefusal(error)) throw error
+    await tx.query('rollback to savepoint saga_participant')
+    return { outcome: 'refused', reason: String(error.context.reason) }
+  }
+}
+
+async function note(
+  tx: TransactionClient,
+  { key }: Row,
+  column: 'executed' | 'compensated',
+  answer: ParticipantAnswer,
+): Promise<void> {
+  await tx.query(`update eventing.saga_participant set ${column} = $2 where key = $1`, [key, JSON.stringify(answer)])
+}

@@ -1,0 +1,155 @@
+import { MigrateError } from '../errors.ts'
+import { event } from '../events/define.ts'
+import type { TransactionClient } from '../model/service-database.ts'
+import { type AnySaga, placed, type Step } from './definition.ts'
+import { type Direction, type Entry, faultOf } from './entry.ts'
+import { readJournals } from './journal.ts'
+import { type ParticipantAnswer, parseKey } from './participant.ts'
+import { retryIn } from './policy.ts'
+import { evolve, type SagaState, stateOf, stepOf } from './state.ts'
+
+/** What a participant sends back. */
+export interface SagaReply {
+  /** of the command */
+  readonly key: string
+  readonly answer: ParticipantAnswer
+}
+
+/** The message of a reply, for a consumer. */
+export const REPLIES = { SagaReply: event<SagaReply>() }
+
+/**
+ * Takes replies into the sagas that wait for them, inside the consumer's transaction. What nobody waits for any more is
+ * passed over. Returns how many sagas go on. Throws SAGA_REPLY_INVALID.
+ */
+export async function receiveReplies(
+  tx: TransactionClient,
+  sagas: readonly AnySaga[],
+  replies: readonly SagaReply[],
+): Promise<number> {
+  const asked = replies.map(read)
+  const ids = [...new Set(asked.map(({ sagaId }) => sagaId))]
+  const { rows } = await tx.query(
+    `select id, name, version, seq, extract(epoch from clock_timestamp())::float8 * 1000 as now from eventing.saga
+     where id = any ($1::uuid[]) and ended_at is null order by id for update`,
+    [ids],
+  )
+  const found = rows as Row[]
+  const journals = await readJournals(
+    tx,
+    found.map(({ id }) => id),
+  )
+  const moved: Taken[] = []
+  for (const row of found) {
+    const definition = sagas.find(({ name, version }) => name === row.name && version === row.version)
+    const state = stateOf(journals.get(row.id) ?? [])
+    const mine = asked.filter(({ sagaId }) => sagaId === row.id)
+    const entries = await entriesOf(mine, { definition, state, now: row.now })
+    if (entries.length > 0) moved.push({ id: row.id, entries, after: evolve(state, entries, row.now) })
+  }
+  await write(tx, moved)
+  return moved.length
+}
+
+interface Row {
+  readonly id: string
+  readonly name: string
+  readonly version: number
+  readonly now: number
+}
+
+interface Answered {
+  readonly sagaId: string
+  readonly step: string
+  readonly direction: Direction
+  readonly answer: ParticipantAnswer
+}
+
+function read(reply: SagaReply): Answered {
+  const { outcome } = (reply.answer ?? {}) as { outcome?: string }
+  if (outcome !== 'done' && outcome !== 'refused') {
+    throw new MigrateError('SAGA_REPLY_INVALID', { reason: 'it says neither done nor refused' })
+  }
+  const asked = parseKey(String(reply.key))
+  if (!UUID.test(asked.sagaId))
+    throw new MigrateError('SAGA_REPLY_INVALID', { reason: 'the id of its saga is no UUID' })
+  return { ...asked, answer: reply.answer }
+}
+
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
+
+interface Seen {
+  readonly definition: AnySaga | undefined
+  readonly state: SagaState
+  readonly now: number
+}
+
+/** The first answer to each that the saga waits for, or has given up at. */
+async function entriesOf(answers: readonly Answered[], { definition, state, now }: Seen): Promise<Entry[]> {
+  const entries = new Map<string, Entry>()
+  for (const { step, direction, answer } of answers) {
+    const at = `${step}/${direction}`
+    const { state: progress } = stepOf(state, step)[direction]
+    if (entries.has(at) || !['intent', 'unknown', 'given-up'].includes(progress)) continue
+    // going back does not hear whether it went forward: it takes that back in any case
+    if (direction === 'execute' && state.status === 'COMPENSATING') continue
+    const defined = definition && placed(definition).find(({ step: { name } }) => name === step)?.step
+    entries.set(at, await entryOf({ step, direction, answer }, defined, state, now))
+  }
+  return [...entries.values()]
+}
+
+async function entryOf(
+  { step, direction, answer }: Pick<Answered, 'step' | 'direction' | 'answer'>,
+  defined: Step | undefined,
+  state: SagaState,
+  now: number,
+): Promise<Entry> {
+  const via = 'reply'
+  if (answer.outcome === 'refused' && direction === 'execute') {
+    return { do: 'refused', step, error: { code: 'STEP_REFUSED', message: answer.reason } }
+  }
+  if (answer.outcome === 'refused') {
+    const error = { code: 'STEP_REFUSED', message: answer.reason }
+    const wait = defined ? retryIn(defined, direction, stepOf(state, step)[direction], { now, error: null }) : null
+    return { do: 'unknown', step, direction, error, retryIn: wait }
+  }
+  if (direction === 'compensate') return { do: 'done', step, direction, via }
+  const schema = defined?.action.by === 'command' ? defined.action.reply : null
+  const checked = await schema?.['~standard'].validate(answer.result)
+  if (checked?.issues !== undefined) {
+    // it has happened, and what it gave cannot be used: tried again it gives the same
+    const error = faultOf(
+      new MigrateError('SAGA_REPLY_INVALID', { reason: `the result of ${step} is not as its schema says` }),
+    )
+    return { do: 'unknown', step, direction, error, retryIn: null }
+  }
+  return { do: 'done', step, direction, result: checked === undefined ? answer.result : checked.value, via }
+}
+
+interface Taken {
+  readonly id: string
+  readonly entries: readonly Entry[]
+  readonly after: SagaState
+}
+
+async function write(tx: TransactionClient, moved: readonly Taken[]): Promise<void> {
+  if (moved.length === 0) return
+  // a worker that has one of them finds that it has moved on, and reads it anew
+  await tx.query(
+    `with moved as (
+       update eventing.saga s set seq = s.seq + 1, waiting = null, status = g.status, failure = g.failure,
+         due_at = case when g.status = 'STUCK' then s.due_at else clock_timestamp() end
+       from unnest($1::uuid[], $2::jsonb[], $3::text[], $4::jsonb[]) as g (id, entries, status, failure)
+       where s.id = g.id
+       returning s.id, s.seq, g.entries
+     )
+     insert into eventing.saga_journal (saga_id, seq, entries) select id, seq, entries from moved`,
+    [
+      moved.map(({ id }) => id),
+      moved.map(({ entries }) => JSON.stringify(entries)),
+      moved.map(({ after }) => after.status),
+      moved.map(({ after }) => (after.failure === null ? null : JSON.stringify(after.failure))),
+    ],
+  )
+}

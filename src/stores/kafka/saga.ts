@@ -1,0 +1,91 @@
+import type { ConsumerOptions, Message } from '../../consumer/options.ts'
+import type { EventDefinitions } from '../../events/define.ts'
+import type { TransactionClient } from '../../model/service-database.ts'
+import { enqueue } from '../../outbox/enqueue.ts'
+import { type Asked, participant } from '../../saga/participant.ts'
+import { REPLIES } from '../../saga/reply.ts'
+import type { Sagas } from '../../saga/sagas.ts'
+import { type Consume, consume } from './messaging.ts'
+
+type Settings = Consume &
+  Pick<
+    ConsumerOptions<EventDefinitions>,
+    'name' | 'signal' | 'classify' | 'concurrency' | 'batch' | 'onTrouble' | 'onDeadLetter' | 'failpoint'
+  > & { readonly topic: string }
+
+/** A command as its handler gets it. */
+export interface CommandMessage<Data> extends Asked {
+  readonly data: Data
+  /** what the execute has returned, when this takes it back; null when it returned nothing */
+  readonly executed: unknown
+  readonly headers: Readonly<Record<string, string>>
+}
+
+/** One handler for each type of command; what it returns is the result of the step. */
+export type CommandHandlers<Definitions extends EventDefinitions> = {
+  readonly [Type in keyof Definitions & string]: (
+    tx: TransactionClient,
+    command: CommandMessage<DataOf<Definitions[Type]>>,
+  ) => Promise<unknown>
+}
+
+type DataOf<Definition> = Definition extends { readonly data?: infer Data } ? Data : never
+
+export type CommandsOptions<Definitions extends EventDefinitions> = Settings & {
+  /** payloads of the commands, by type */
+  readonly commands: Definitions
+  readonly handlers: CommandHandlers<Definitions>
+}
+
+/**
+ * Makes this service a participant of sagas: does what commands of a topic ask for, each at most once, and puts the reply
+ * into its outbox in the same transaction (run `relayOutbox`). See `participant` for repetitions, late executes and
+ * refusals (`StepRefused`). A handler that fails otherwise is tried again as `consume` does it. Resolves when the signal
+ * aborts.
+ */
+export function serveCommands<Definitions extends EventDefinitions>(
+  options: CommandsOptions<Definitions>,
+): Promise<void> {
+  const { topic, commands, handlers, ...rest } = options
+  const serve = async (tx: TransactionClient, { type, data, headers }: Message): Promise<void> => {
+    const key = headers['idempotency-key'] ?? ''
+    const handler = handlers[type as keyof Definitions & string]
+    const answer = await participant(tx, { key }, (asked, executed) => {
+      return handler(tx, { ...asked, data: data as never, executed, headers })
+    })
+    await reply(tx, key, answer, headers)
+  }
+  const served = Object.fromEntries(Object.keys(commands).map((type) => [type, serve]))
+  return consume({ ...rest, topics: [topic], events: commands, handlers: served as never })
+}
+
+async function reply(
+  tx: TransactionClient,
+  key: string,
+  answer: unknown,
+  headers: Readonly<Record<string, string>>,
+): Promise<void> {
+  const { 'saga-reply-to': topic, traceparent } = headers
+  if (topic === undefined || topic === '') return
+  const saga = key.slice(0, key.indexOf('/'))
+  await enqueue(tx, [
+    {
+      ...{ aggregateType: 'saga', aggregateId: saga, type: 'SagaReply', topic, payload: { key, answer } },
+      ...(traceparent !== undefined && { headers: { traceparent } }),
+    },
+  ])
+}
+
+/** Takes the replies to commands of these sagas from their topic. Resolves when the signal aborts. */
+export function consumeReplies({ sagas, topic, ...rest }: Settings & { readonly sagas: Sagas }): Promise<void> {
+  return consume({
+    ...rest,
+    topics: [topic],
+    events: REPLIES,
+    handleBatch: (tx, messages) =>
+      sagas.receive(
+        tx,
+        messages.map(({ data }) => data),
+      ),
+  })
+}
