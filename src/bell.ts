@@ -32,6 +32,8 @@ export class Bell {
   readonly #channel: string
   #release: (() => void) | null = null
   #ring: (() => void) | null = null
+  /** somebody rang while nobody waited: there may be something that the last look did not see */
+  #rung = false
 
   constructor(pool: ConnectionPool, channel: string) {
     this.#pool = pool
@@ -41,6 +43,10 @@ export class Bell {
   /** Resolves when somebody rings, after so many milliseconds, and when the signal aborts. */
   async wait(milliseconds: number, signal: AbortSignal): Promise<void> {
     if (this.#release === null) await this.#listen().catch(() => undefined)
+    if (this.#rung) {
+      this.#rung = false
+      return
+    }
     const rung = new AbortController()
     this.#ring = () => rung.abort()
     try {
@@ -59,7 +65,10 @@ export class Bell {
 
   async #listen(): Promise<void> {
     const client = await this.#pool.connect()
-    const onNotification = (): void => this.#ring?.()
+    const onNotification = (): void => {
+      if (this.#ring === null) this.#rung = true
+      else this.#ring()
+    }
     const release = (error?: Error): void => {
       client.off('notification', onNotification)
       client.off('error', release)

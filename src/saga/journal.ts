@@ -47,15 +47,15 @@ export interface SentCommand {
 export interface Moved {
   /** when, milliseconds of the database */
   readonly at: number
-  /** sagas that were waiting for a lock and wait no longer */
-  readonly woken: number
+  /** targets that this commit has given back; whoever waits for them is to be woken, see `wakeSagas` */
+  readonly freed: readonly string[] | null
 }
 
 /** One statement, one transaction unless the caller has one. Null for a saga that is not as it was seen any more. */
 export async function commitMoves(client: TransactionClient, moves: readonly Move[]): Promise<(Moved | null)[]> {
   const sent = moves.flatMap(({ messages }, i) => messages.map((m) => ({ ...m, of: i + 1 })))
   const { rows } = await client.query(
-    `select ordinal, at, woken from eventing.saga_commit(
+    `select ordinal, at, freed from eventing.saga_commit(
        $1::uuid[], $2::bigint[], $3::int[], $4::text[], $5::text[], $6::jsonb[], $7::boolean[], $8::text[], $9::float8[],
        $10::jsonb[], $11::int[], $12::uuid[], $13::text[], $14::text[], $15::text[], $16::jsonb[], $17::jsonb[], $18::text[])`,
     [
@@ -80,8 +80,14 @@ export async function commitMoves(client: TransactionClient, moves: readonly Mov
     ],
   )
   const results: (Moved | null)[] = moves.map(() => null)
-  for (const { ordinal, at, woken } of rows as (Moved & { ordinal: number })[]) results[ordinal - 1] = { at, woken }
+  for (const { ordinal, at, freed } of rows as (Moved & { ordinal: number })[]) results[ordinal - 1] = { at, freed }
   return results
+}
+
+/** Makes those due that hold all they were waiting for, now that these targets were given back. How many they are. */
+export async function wakeSagas(client: TransactionClient, targets: readonly string[]): Promise<number> {
+  const { rows } = await client.query(`select eventing.saga_wake($1::text[]) as n`, [targets])
+  return (rows[0] as { n: number }).n
 }
 
 /** The bytes of a commit, about. */

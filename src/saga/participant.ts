@@ -63,8 +63,8 @@ async function lock(tx: TransactionClient, key: string): Promise<Row> {
 type Handler = (asked: Asked, executed: unknown) => Promise<unknown>
 
 async function execute(tx: TransactionClient, row: Row, asked: Asked, handler: Handler): Promise<ParticipantAnswer> {
+  if (row.compensated !== null) return { outcome: 'refused', reason: 'it has been compensated' }
   if (row.executed !== null) return row.executed
-  if (row.compensated !== null) return { outcome: 'refused', reason: 'it was compensated before it was executed' }
   const answer = await refusable(tx, () => handler(asked, undefined))
   await note(tx, row, 'executed', answer)
   return answer

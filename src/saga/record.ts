@@ -17,8 +17,10 @@ export interface Engine {
   readonly draining: AbortSignal
   readonly commit: (move: Move) => Promise<Moved | null>
   readonly failpoint: ((name: string) => Promise<void>) | null
-  /** sagas may have become due: in so many milliseconds, null = now, in any process */
-  readonly due: (after: number | null) => void
+  /** the saga becomes due in so many milliseconds */
+  readonly due: (after: number) => void
+  /** others may wait for these */
+  readonly freed: (targets: readonly string[]) => void
 }
 
 /** `again`: something else has happened to the saga, which is read anew. `lost`: it is another worker's, or nobody's. */
@@ -101,11 +103,11 @@ export class SagaRecord {
   }
 
   /** What was to be written is written. */
-  committed({ at, woken }: Moved): void {
+  committed({ at, freed }: Moved): void {
     this.#saga = { ...this.#saga, seq: this.#saga.seq + 1 }
     this.#pending = []
     this.#offset = at - performance.now()
-    if (woken > 0) this.#engine.due(null)
+    if (freed !== null) this.#engine.freed(freed)
   }
 
   /**

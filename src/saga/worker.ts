@@ -5,7 +5,7 @@ import type { Alerts } from '../model/alert.ts'
 import type { ConnectionPool } from '../model/service-database.ts'
 import type { AnySaga } from './definition.ts'
 import { Driver, type Stint } from './driver.ts'
-import { type Claimed, claimSagas, type Move, type Moved } from './journal.ts'
+import { type Claimed, claimSagas, type Move, type Moved, wakeSagas } from './journal.ts'
 import { keepHouse } from './keep-house.ts'
 import { Lease } from './lease.ts'
 import type { Engine } from './record.ts'
@@ -40,8 +40,13 @@ export class SagaWorker {
   /** being started here */
   readonly #expected = new Set<string>()
   #wake: (() => void) | null = null
+  /** something became due during the last look */
+  #again = false
   /** something may be due that there was no room for */
   #full = false
+  /** targets that were given back, and nobody was woken yet */
+  readonly #freed = new Set<string>()
+  #waking: Promise<void> | null = null
   readonly #timers = new Set<NodeJS.Timeout>()
 
   constructor(options: WorkerOptions) {
@@ -90,6 +95,7 @@ export class SagaWorker {
         if (!more) await this.#rest()
       }
       await Promise.allSettled([...this.#running.values()])
+      await this.#waking
     } finally {
       ending.abort()
       for (const timer of this.#timers) clearTimeout(timer)
@@ -135,7 +141,7 @@ export class SagaWorker {
     this.#running.set(id, running)
     void running.then(() => {
       if (this.#running.get(id) === running) this.#running.delete(id)
-      if (this.#full) this.#wake?.()
+      if (this.#full) this.#lookAgain()
     })
   }
 
@@ -144,23 +150,54 @@ export class SagaWorker {
   }
 
   #engine(worker: string): Engine {
-    const { pool, ttl, signal, commit, failpoint, ring } = this.#options
+    const { pool, ttl, signal, commit, failpoint } = this.#options
     return {
       ...{ pool, worker, ttl, draining: signal, commit, failpoint },
       due: (after) => {
-        if (after === null) return ring()
         const timer = setTimeout(() => {
           this.#timers.delete(timer)
-          this.#wake?.()
+          this.#lookAgain()
         }, after)
         this.#timers.add(timer)
       },
+      freed: (targets) => {
+        for (const target of targets) this.#freed.add(target)
+        this.#waking ??= this.#wakeOthers().finally(() => {
+          this.#waking = null
+        })
+      },
     }
+  }
+
+  /** Whoever dies here leaves it to the reaper. */
+  async #wakeOthers(): Promise<void> {
+    const { pool, ring, onTrouble } = this.#options
+    while (this.#freed.size > 0) {
+      const targets = [...this.#freed]
+      this.#freed.clear()
+      try {
+        if ((await wakeSagas(pool, targets)) === 0) continue
+        // others too: there may be no room here
+        ring()
+        this.#lookAgain()
+      } catch (error) {
+        onTrouble(asMigrateError(error))
+      }
+    }
+  }
+
+  #lookAgain(): void {
+    if (this.#wake === null) this.#again = true
+    else this.#wake()
   }
 
   /** Until somebody rings, something is due, or there is room again. */
   async #rest(): Promise<void> {
     const { poll, signal } = this.#options
+    if (this.#again) {
+      this.#again = false
+      return
+    }
     const woken = new AbortController()
     this.#wake = () => woken.abort()
     await this.#bell.wait(poll, AbortSignal.any([signal, woken.signal]))

@@ -19,3 +19,13 @@ export function runSagas({ pool }: Pick<Eventing, 'pool'>, options: SagasOptions
   }
   return { sagas, troubles, stop, [Symbol.asyncDispose]: stop }
 }
+
+/** A table in which participants note what they do. */
+export const startNotes = (db: Eventing) =>
+  db.query(`create table note (n bigint generated always as identity, saga uuid, text text)`)
+
+/** What the participants of a saga did, in order. */
+export async function notesOf(db: Eventing, saga: string): Promise<string[]> {
+  const rows = await db.query<{ text: string }>(`select text from note where saga = $1 order by n`, [saga])
+  return rows.map(({ text }) => text)
+}

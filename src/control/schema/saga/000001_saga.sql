@@ -122,7 +122,8 @@ create function eventing.saga_holds(saga uuid) returns boolean language sql stab
   )
 $$;
 
--- Wakes who holds all its targets now. Returns how many they are.
+-- Wakes who holds all its targets now; to be called when those who gave them back have committed: of two that give back
+-- targets of one saga at the same time, neither sees what the other one does. Returns how many they are.
 create function eventing.saga_wake(targets text[]) returns int language plpgsql as $$
 declare
   woken int;
@@ -187,7 +188,8 @@ begin
   from unnest(ids) with ordinality as g (id, o) order by g.o;
 end $$;
 
--- Moves sagas on, those that are still as their worker has seen them: one row for each that counted. `dues`: milliseconds
+-- Moves sagas on, those that are still as their worker has seen them: one row for each that counted, with the targets that
+-- all of them have given back, for saga_wake. `dues`: milliseconds
 -- until somebody may take a saga that is given back, null = when something happens to it. What goes into the outbox
 -- belongs to the saga of the place `sent_of`.
 create function eventing.saga_commit(
@@ -195,21 +197,20 @@ create function eventing.saga_commit(
   waits text[], dues float8[], entries jsonb[],
   sent_of int[], sent_ids uuid[], sent_aggregates text[], sent_keys text[], sent_types text[], sent_payloads jsonb[],
   sent_headers jsonb[], sent_topics text[]
-) returns table (ordinal int, at float8, woken int) language plpgsql as $$
+) returns table (ordinal int, at float8, freed text[]) language plpgsql as $$
 #variable_conflict use_column
 declare
   ends uuid[];
-  freed text[];
-  awake int := 0;
+  given_back text[];
   now_at timestamptz;
   counted int[];
 begin
   select array_agg(g.id) into ends from unnest(ids, statuses) as g (id, status) where g.status in ('DONE', 'COMPENSATED');
   if ends is not null then
-    select array_agg(l.target) into freed from eventing.saga_lock l where l.saga_id = any (ends);
-    if freed is not null then
+    select array_agg(l.target) into given_back from eventing.saga_lock l where l.saga_id = any (ends);
+    if given_back is not null then
       -- before any row, as everybody does
-      perform eventing.saga_hold(freed);
+      perform eventing.saga_hold(given_back);
     end if;
   end if;
   perform s.id from eventing.saga s
@@ -239,14 +240,13 @@ begin
       with ordinality as m (o, id, aggregate, key, type, payload, headers, topic, n)
     where m.o = any (counted) order by m.n;
   end if;
-  if freed is not null then
+  if given_back is not null then
     delete from eventing.saga_lock l where l.saga_id in (
       select ids[o] from unnest(counted) as o where statuses[o] in ('DONE', 'COMPENSATED')
     );
-    awake := eventing.saga_wake(freed);
   end if;
   return query
-  select o, extract(epoch from now_at)::float8 * 1000, awake from unnest(counted) as o;
+  select o, extract(epoch from now_at)::float8 * 1000, given_back from unnest(counted) as o;
 end $$;
 
 -- Gives a worker sagas that are due, at most so many, if it still has its lease.
