@@ -50,9 +50,14 @@ const ending = new AbortController()
 const running = sagas.run({ signal: ending.signal })
 
 const { DBOS } = await npmPeer<Dbos>('@dbos-inc/dbos-sdk', '5.3.0')
-DBOS.setConfig({ name: 'bench', systemDatabaseUrl: server.url('dbos', user, password), logLevel: 'error', runAdminServer: false })
+DBOS.setConfig({
+  name: 'bench',
+  systemDatabaseUrl: server.url('dbos', user, password),
+  logLevel: 'error',
+  runAdminServer: false,
+})
 const workflow = DBOS.registerWorkflow(
-  async (_: { n: number }) => {
+  async (_input: { n: number }) => {
     await DBOS.runStep(step(1), { name: 'one' })
     await DBOS.runStep(step(2), { name: 'two' })
     return await DBOS.runStep(step(3), { name: 'three' })
@@ -115,7 +120,14 @@ const peer = 'DBOS Transact 5.3.0'
 const row = (name: 'p50' | 'p99', goal: number | null): Row => {
   const [ours, theirs] = [best.ours[name], best.dbos[name]].map((n) => Math.round(n * 10) / 10) as [number, number]
   return {
-    ...{ work: `three-step sagas, ${name}`, unit: 'ms', peer, peerValue: theirs, ours, goal: goal === null ? null : theirs },
+    ...{
+      work: `three-step sagas, ${name}`,
+      unit: 'ms',
+      peer,
+      peerValue: theirs,
+      ours,
+      goal: goal === null ? null : theirs,
+    },
     ...{ ratio: ratio(ours, theirs), pass: goal === null || ours < theirs },
   }
 }
@@ -126,7 +138,12 @@ process.exitCode = printReport(
     machine: `${cpus()[0]?.model ?? 'unknown'}, ${cpus().length} cores, ${Math.round(totalmem() / 2 ** 30)} GiB, load ${load}`,
     rows: [
       {
-        ...{ work: `three-step sagas, ${AT_ONCE} at a time`, unit: '/s', peer, peerValue: Math.round(best.dbos.perSecond) },
+        ...{
+          work: `three-step sagas, ${AT_ONCE} at a time`,
+          unit: '/s',
+          peer,
+          peerValue: Math.round(best.dbos.perSecond),
+        },
         ...{ ours: Math.round(best.ours.perSecond), ratio: rate, goal: 3, more: true, pass: rate >= 3 },
       },
       row('p50', 1),

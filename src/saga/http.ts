@@ -60,7 +60,8 @@ class HttpStepError extends Error {
 function reasonOf(text: string, status: number): string {
   try {
     const { reason, error } = JSON.parse(text) as { reason?: unknown; error?: unknown }
-    return String(reason ?? error ?? status)
+    const found = reason ?? error
+    return typeof found === 'string' ? found : `it answered ${status}`
   } catch {
     return `it answered ${status}`
   }

@@ -15,7 +15,7 @@ import { type Launch, type Launched, launchOf, launchSagas } from './start.ts'
 import { SagaWorker } from './worker.ts'
 
 /** The channel on which workers are told that sagas are due, and those who wait that one has ended. */
-export const CHANNEL = 'eventing_saga'
+const CHANNEL = 'eventing_saga'
 
 export interface SagasOptions {
   /** definitions, of one saga also several versions: running sagas go on with the one they began with */

@@ -35,7 +35,7 @@ export interface SagaState {
   readonly cancelled: Failure | null
 }
 
-export const FRESH: Progress = {
+const FRESH: Progress = {
   ...{ state: 'none', attempts: 0, doubtful: false, since: 0, asked: 0, retryAt: 0, result: undefined, error: null },
 }
 const UNTOUCHED: StepState = { execute: FRESH, compensate: FRESH }

@@ -35,7 +35,7 @@ function asking(shop: ConnectionPool) {
     })
 }
 
-export const effect = (tx: TransactionClient, saga: string, what: string) =>
+const effect = (tx: TransactionClient, saga: string, what: string) =>
   tx.query(`insert into effect (saga, what) values ($1, $2)`, [saga, what])
 
 /** Calls, a local step, a command, a parallel group, a pivot, and steps behind it. */
