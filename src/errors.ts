@@ -563,6 +563,12 @@ export const CATALOGUE = {
     retry: 'never',
     exit: EXIT.findings,
   },
+  SAGA_AMBIGUOUS: {
+    message: 'several sagas begin with {saga}: {one}, {other} …',
+    hint: 'Give more of the id.',
+    retry: 'never',
+    exit: EXIT.usage,
+  },
   SAGA_NOT_DEFINED: {
     message: 'saga {saga} version {version} is not among the definitions of this process',
     hint: 'Give it to `new Sagas(pool, { sagas: […] })`.',
@@ -588,7 +594,7 @@ export const CATALOGUE = {
     exit: EXIT.gate,
   },
   SAGA_NOT_POSSIBLE: {
-    message: 'saga {saga} is {status}: it is not possible to {verb} it, {reason}',
+    message: 'saga {saga} is {status}, and it is not possible to {verb} it: {reason}',
     hint: 'Nothing was changed. See what it did: migrate saga show {service} {saga}',
     retry: 'never',
     exit: EXIT.gate,

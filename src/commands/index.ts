@@ -12,6 +12,7 @@ import { reconcile } from './reconcile.ts'
 import { rollback } from './rollback.ts'
 import { route } from './route.ts'
 import { run } from './run.ts'
+import { saga } from './saga.ts'
 import { status } from './status.ts'
 import { sync } from './sync.ts'
 
@@ -28,6 +29,7 @@ export const COMMANDS: readonly CommandDefinition[] = [
   reconcile,
   dlq,
   events,
+  saga,
   run,
   status,
   config,

@@ -1,0 +1,100 @@
+import { serviceOf } from '../config/service.ts'
+import { MigrateError } from '../errors.ts'
+import type { Database } from '../model/sql.ts'
+import { pause } from '../model/pause.ts'
+import { giveOrder, type Order, planOrder } from '../saga/operate.ts'
+import {
+  listLocks,
+  type ListOptions,
+  listSagas,
+  type LockRow,
+  readStats,
+  type SagaDetails,
+  type SagaRow,
+  type SagaStats,
+  showSaga,
+} from '../saga/read.ts'
+import type { SagaState } from '../saga/state.ts'
+import type { App } from './open.ts'
+
+export async function sagasOf(app: App, service: string, options: ListOptions): Promise<SagaRow[]> {
+  return listSagas(await eventing(app, service), options)
+}
+
+/** Throws SAGA_UNKNOWN, SAGA_AMBIGUOUS. */
+export async function sagaOf(app: App, service: string, id: string): Promise<SagaDetails> {
+  return showSaga(await eventing(app, service), service, id)
+}
+
+export async function locksOf(app: App, service: string): Promise<LockRow[]> {
+  return listLocks(await eventing(app, service))
+}
+
+export async function statsOf(app: App, service: string): Promise<SagaStats> {
+  return readStats(await eventing(app, service))
+}
+
+/** Looks again and again until the signal; `onLook` says when it is enough. */
+export async function watchSaga(
+  app: App,
+  service: string,
+  { id, onLook, signal }: { id: string; onLook: (saga: SagaDetails) => 'more' | 'enough'; signal: AbortSignal },
+): Promise<SagaDetails> {
+  const database = await eventing(app, service)
+  for (;;) {
+    const saga = await showSaga(database, service, id)
+    if (onLook(saga) === 'enough' || signal.aborted) return saga
+    await pause(LOOK_EVERY, signal).catch(() => undefined)
+  }
+}
+
+const LOOK_EVERY = 250
+
+/** What became of one order. */
+export interface Ordered {
+  readonly saga: SagaDetails
+  /** null: it was only asked what it would do */
+  readonly after: SagaState | null
+}
+
+/**
+ * Gives an order to sagas, each in a transaction of its own. Of the first that is not possible the error is thrown, and
+ * those before it are done. `expectSeq`: entry of the journal that was seen, null = the one that is read now. Throws
+ * SAGA_NOT_POSSIBLE, SAGA_MOVED, SAGA_UNKNOWN.
+ */
+export async function orderSagas(
+  app: App,
+  service: string,
+  {
+    ids,
+    order,
+    expectSeq,
+    dryRun,
+  }: { ids: readonly string[]; order: Order; expectSeq: number | null; dryRun: boolean },
+): Promise<Ordered[]> {
+  const database = await eventing(app, service)
+  const done: Ordered[] = []
+  for (const id of ids) {
+    const saga = await showSaga(database, service, id)
+    const seq = expectSeq ?? saga.seq
+    if (saga.seq !== seq)
+      throw new MigrateError('SAGA_MOVED', { saga: saga.id, service, found: saga.seq, expected: seq })
+    if (dryRun) planOrder(saga, service, order)
+    const after = dryRun
+      ? null
+      : await database.transaction((tx) => giveOrder(tx, saga, { ...order, service, expectSeq: seq }))
+    done.push({ saga, after })
+  }
+  // workers look by themselves before long
+  if (!dryRun) await database.query(`select pg_notify('eventing_saga', '')`).catch(() => undefined)
+  return done
+}
+
+/** The service's database, which has schema `eventing`. Throws EVENTING_MISSING. */
+async function eventing(app: App, service: string): Promise<Database> {
+  serviceOf(app.config, service)
+  const database = app.service(service)
+  const { rows } = await database.query<{ there: boolean }>(`select to_regclass('eventing.saga') is not null as there`)
+  if (rows[0]?.there !== true) throw new MigrateError('EVENTING_MISSING', { service })
+  return database
+}

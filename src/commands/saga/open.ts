@@ -1,0 +1,18 @@
+import type { App } from '../../app/open.ts'
+import { MigrateError } from '../../errors.ts'
+import type { CommandContext } from '../command.ts'
+
+export async function open({ loadConfig }: CommandContext): Promise<App> {
+  const [{ openApp }, config] = await Promise.all([import('../../app/open.ts'), loadConfig()])
+  return openApp(config, 'saga')
+}
+
+export function usage(reason: string, command: string): MigrateError {
+  return new MigrateError('USAGE', { reason, command: `migrate saga ${command}` })
+}
+
+/** Throws USAGE. */
+export function numberOf(option: string, text: string, command: string): number {
+  if (/^[1-9]\d{0,8}$/.test(text)) return Number(text)
+  throw usage(`${option} takes a number from 1 on`, command)
+}
