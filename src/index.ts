@@ -56,3 +56,5 @@ export {
   consumeReplies,
   serveCommands,
 } from './stores/kafka/saga.ts'
+export { openSagaAlerts, type SagaAlertsOptions } from './notify/sagas.ts'
+export type { Alert, AlertName, Alerts } from './model/alert.ts'

@@ -57,20 +57,20 @@ export function openAlerts(options: AlertOptions): Alerts & AsyncDisposable {
 
   return {
     raise(alert) {
-      const key = `${alert.name}/${alert.service}`
+      const key = keyOf(alert.name, alert.service, alert.subject)
       const again = open.has(key)
       open.add(key)
       const message = raised(project, alert, new Date())
       enqueue(async () => {
         if (!(await recall(() => memory.raise(alert), !again))) return
-        courier.send(message, () => remember(alert.name, alert.service))
+        courier.send(message, () => remember(alert.name, alert.service, alert.subject))
       })
     },
-    resolve(name, service) {
-      const here = open.delete(`${name}/${service}`)
-      const message: Message = resolved(project, name, service, new Date())
+    resolve(name, service, subject) {
+      const here = open.delete(keyOf(name, service, subject))
+      const message: Message = resolved(project, { name, service, subject }, new Date())
       enqueue(async () => {
-        if (await recall(() => memory.resolve(name, service), here)) courier.send(message, () => undefined)
+        if (await recall(() => memory.resolve(name, service, subject), here)) courier.send(message, () => undefined)
       })
     },
     async [Symbol.asyncDispose]() {
@@ -90,7 +90,11 @@ export function openAlerts(options: AlertOptions): Alerts & AsyncDisposable {
     await last
   }
 
-  function remember(...[name, service]: Parameters<AlertMemory['told']>): void {
-    enqueue(() => within(memory.told(name, service), MEMORY_MS))
+  function remember(...told: Parameters<AlertMemory['told']>): void {
+    enqueue(() => within(memory.told(...told), MEMORY_MS))
   }
+}
+
+function keyOf(name: string, service: string, subject = ''): string {
+  return `${name}/${service}/${subject}`
 }

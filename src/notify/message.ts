@@ -10,6 +10,8 @@ export interface Message {
   readonly name: AlertName | 'test'
   readonly project: string
   readonly service: string
+  /** what of the service; only where several may be raised at once */
+  readonly subject?: string | undefined
   readonly summary: string
   readonly next: string
   readonly context: Readonly<Record<string, string | number>>
@@ -21,11 +23,25 @@ export function raised(project: string, alert: Alert, at: Date): Message {
   return { ...frame(at), state: 'raised', project, ...alert }
 }
 
-export function resolved(project: string, name: AlertName, service: string, at: Date): Message {
-  const summary = `${name} of ${service} is over`
+export function resolved(
+  project: string,
+  { name, service, subject }: { name: AlertName; service: string; subject: string | undefined },
+  at: Date,
+): Message {
+  const summary = `${name} of ${subject ?? service} is over`
+  const next = name.startsWith('saga-') ? `migrate saga stats ${service}` : `migrate status ${service}`
   return {
     ...frame(at),
-    ...{ state: 'resolved', name, project, service, summary, next: `migrate status ${service}`, context: {} },
+    ...{
+      state: 'resolved',
+      name,
+      project,
+      service,
+      ...(subject !== undefined && { subject }),
+      summary,
+      next,
+      context: {},
+    },
   }
 }
 

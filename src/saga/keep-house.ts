@@ -2,12 +2,16 @@ import { asMigrateError } from '../errors.ts'
 import type { Alerts } from '../model/alert.ts'
 import { pause } from '../model/pause.ts'
 import type { ConnectionPool } from '../model/service-database.ts'
+import { tellOfSagas } from './alerts.ts'
 
 interface House {
   readonly pool: ConnectionPool
   readonly ttl: number
   readonly keepDays: number
-  readonly alerts: Alerts
+  /** null: nobody is told */
+  readonly alerts: Alerts | null
+  /** as alerts name it */
+  readonly service: string
   readonly ring: () => void
   readonly onTrouble: (error: Error) => void
 }
@@ -29,6 +33,7 @@ export async function keepHouse(house: House, signal: AbortSignal): Promise<void
         seldom = performance.now() + SELDOM
         if ((await count(house.pool, `select eventing.saga_reap() as n`)) > 0) house.ring()
         await forget(house)
+        if (house.alerts !== null) await tellOfSagas(house.pool, house.service, house.alerts)
       }
     } catch (error) {
       house.onTrouble(asMigrateError(error))

@@ -4,7 +4,7 @@ import { MigrateError } from '../errors.ts'
 import { GroupQueue } from '../group-queue.ts'
 import type { ConnectionPool, TransactionClient } from '../model/service-database.ts'
 import { isTransient } from '../model/transient.ts'
-import { type Alerts, NO_ALERTS } from '../model/alert.ts'
+import type { Alerts } from '../model/alert.ts'
 import { retry } from '../retry.ts'
 import type { AnySaga, SagaDefinition } from './definition.ts'
 import { bytesOf, commitMoves, type Move, type Moved } from './journal.ts'
@@ -28,8 +28,10 @@ export interface SagasOptions {
   readonly poll?: number
   /** days for which sagas that have ended are kept; default 30 */
   readonly keepDays?: number
-  /** who is told of sagas that are stuck, have nobody to run them, or are late; see `openSagaAlerts` */
+  /** who is told of sagas that are stuck, have nobody to run them, are late, or tried in vain; see `openSagaAlerts` */
   readonly alerts?: Alerts
+  /** name of the service in migrate.yaml, for the commands that alerts name; default "SERVICE" */
+  readonly service?: string
   /** what a worker waits out, or cannot do */
   readonly onTrouble?: (error: Error) => void
   /** For tests of crashes: `saga.before-…`, `saga.after-…` of what is written, `saga.call-…`, `saga.called-…`. */
@@ -138,9 +140,16 @@ export class Sagas {
   async run({ signal }: { readonly signal: AbortSignal }): Promise<void> {
     if (this.#worker !== null)
       throw new MigrateError('USAGE', { reason: 'these sagas run already', command: 'migrate' })
-    const { concurrency = 200, ttl = 10_000, poll = 500, keepDays = 30, alerts = NO_ALERTS } = this.#options
+    const {
+      concurrency = 200,
+      ttl = 10_000,
+      poll = 500,
+      keepDays = 30,
+      alerts = null,
+      service = 'SERVICE',
+    } = this.#options
     const worker = new SagaWorker({
-      ...{ pool: this.#pool, sagas: this.#options.sagas, concurrency, ttl, poll, keepDays, alerts, signal },
+      ...{ pool: this.#pool, sagas: this.#options.sagas, concurrency, ttl, poll, keepDays, alerts, service, signal },
       ...{ channel: CHANNEL, failpoint: this.#options.failpoint ?? null },
       commit: async (move) => (await this.#moves.add(move)).moved,
       ring: () => this.#doorbell.ring(),

@@ -19,7 +19,8 @@ export interface WorkerOptions {
   readonly ttl: number
   readonly poll: number
   readonly keepDays: number
-  readonly alerts: Alerts
+  readonly alerts: Alerts | null
+  readonly service: string
   readonly signal: AbortSignal
   readonly channel: string
   readonly failpoint: ((name: string) => Promise<void>) | null

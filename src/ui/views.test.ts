@@ -3,6 +3,7 @@ import { demoView, renderDemo } from './demo-view.ts'
 import type { Live, View } from './live.ts'
 import { moveView } from './move-view.ts'
 import { Rate } from './rate.ts'
+import { type SagaSnapshot, sagaView } from './saga-view.ts'
 import { syncView } from './sync-view.ts'
 import { createColors } from './text.ts'
 
@@ -115,4 +116,49 @@ test('a rate follows what changes, smoothly', () => {
   expect([rate.perSecond, rate.secondsFor(200)]).toEqual([100, 2])
   for (let second = 2; second < 60; second++) rate.measure(second * 1_000, 100)
   expect(rate.perSecond).toBeLessThan(1)
+})
+
+describe('a saga', () => {
+  const step = (name: string, group: number) => ({ name, kind: 'compensable', by: 'call', group })
+  const saga: SagaSnapshot = {
+    ...{ id: '11111111-0000-4000-8000-000000000001', name: 'Checkout', version: 2, status: 'COMPENSATING' },
+    ...{ stranded: false, waiting: 'retry', dueAt: '2026-11-26T01:00:00.000Z', host: null, seq: 7, seconds: 1.25 },
+    ...{ startedAt: '2026-11-26T00:59:00.000Z', deadline: null, locks: [{ target: 'shelf\u001b[2J', before: 2 }] },
+    failure: { step: 'pay', code: 'STEP_REFUSED', message: 'no money' },
+    steps: [step('one', 0), step('two', 1), step('three', 1), step('pay', 2), step('last', 3)],
+    journal: [
+      { entries: [{ do: 'done', step: 'one', direction: 'execute' }] },
+      {
+        entries: [
+          { do: 'done', step: 'two', direction: 'execute' },
+          { do: 'refused', step: 'pay' },
+        ],
+      },
+      { entries: [{ do: 'compensate' }, { do: 'intent', step: 'three', direction: 'compensate' }] },
+      { entries: [{ do: 'done', step: 'two', direction: 'compensate' }] },
+    ],
+  }
+
+  test('shows why it goes back, and how far each step is', () => {
+    expect(sagaView(saga, none)).toEqual([
+      'saga        11111111-0000-4000-8000-000000000001',
+      'definition  Checkout/2',
+      'status      COMPENSATING',
+      'since       2026-11-26T00:59:00.000Z, 1.3 s',
+      'entry       7',
+      'why         pay: STEP_REFUSED no money',
+      'waits for   retry, until 2026-11-26T01:00:00.000Z',
+      'locks       shelf (2 before it)',
+      '',
+      '✔ one    done              compensable, call',
+      '✔ two    taken back        compensable, call, parallel',
+      '◌ three  being taken back  compensable, call, parallel',
+      '✖ pay    refused           compensable, call',
+      '· last                     compensable, call',
+    ])
+  })
+
+  test('names what nobody runs', () => {
+    expect(sagaView({ ...saga, stranded: true }, none)[2]).toContain('STRANDED: no living process has version 2')
+  })
 })

@@ -1,0 +1,111 @@
+import type { Alert, AlertMemory, AlertName, Alerts } from '../model/alert.ts'
+import type { TransactionClient } from '../model/service-database.ts'
+
+/** A raised alert that nobody has been told of is told again by whoever raises it after so many seconds. */
+const UNTOLD = 60
+/** Alerts of one name at a time; whoever mends these sees the next. */
+const MOST = 50
+/** Tries in vain after which somebody should look. */
+const IN_VAIN = 10
+
+/**
+ * Raises what is wrong with the sagas of this database now, and resolves what was raised and is over. Whoever sees it
+ * raises it; `alerts` tells it once.
+ */
+export async function tellOfSagas(client: TransactionClient, service: string, alerts: Alerts): Promise<void> {
+  const found = await findTroubles(client, service)
+  const now = new Set(found.map(({ name, subject }) => `${name} ${subject ?? ''}`))
+  const { rows } = await client.query(`select name, subject from eventing.saga_alert where resolved_at is null`)
+  for (const alert of found) alerts.raise(alert)
+  for (const { name, subject } of rows as { name: AlertName; subject: string }[]) {
+    if (!now.has(`${name} ${subject}`)) alerts.resolve(name, service, subject)
+  }
+}
+
+interface Trouble {
+  readonly name: AlertName
+  readonly subject: string
+  readonly saga: string
+  readonly step: string | null
+  readonly reason: string
+  readonly n: number
+}
+
+/** Each of its own: what is raised already first, so that a long list does not resolve one to raise another. */
+const TROUBLES = `
+  with open as (
+    select s.*, s.name || '/' || s.version as definition from eventing.saga s where s.ended_at is null
+  ), troubles as (
+    select 'saga-stuck' as name, o.id::text as subject, o.definition as saga, o.step, coalesce(o.failure ->> 'code', '') as reason, 1 as n
+    from open o where o.status = 'STUCK'
+    union all
+    select 'saga-stranded', o.definition, o.definition, null, '', count(*)::int
+    from open o where o.owner is null and o.status <> 'STUCK' and o.due_at < clock_timestamp() - interval '5 seconds'
+      and not exists (select from eventing.saga_worker w, unnest(w.names, w.versions) as d (name, version)
+        where w.lease_until > clock_timestamp() and d.name = o.name and d.version = o.version)
+    group by o.definition
+    union all
+    select 'saga-late', o.id::text, o.definition, o.step, '', 1
+    from open o where o.status <> 'STUCK' and o.deadline < clock_timestamp() - interval '5 seconds'
+    union all
+    select 'saga-retrying', o.id::text, o.definition, o.step, '', tries.n::int
+    from open o, lateral (
+      select count(*) as n from eventing.saga_journal j, jsonb_array_elements(j.entries) as e (entry)
+      where j.saga_id = o.id and e.entry ->> 'do' in ('unknown', 'failed') and e.entry ->> 'step' = o.step
+    ) as tries
+    where o.waiting = 'retry' and tries.n >= ${IN_VAIN}
+  ), ranked as (
+    select t.*, row_number() over (partition by t.name order by a.name is null, t.subject) as rank
+    from troubles t left join eventing.saga_alert a on a.name = t.name and a.subject = t.subject and a.resolved_at is null
+  )
+  select name, subject, saga, step, reason, n from ranked where rank <= ${MOST}`
+
+async function findTroubles(client: TransactionClient, service: string): Promise<Alert[]> {
+  const { rows } = await client.query(TROUBLES)
+  return (rows as Trouble[]).map((trouble) => {
+    const { name, subject, saga, n, step } = trouble
+    const next = name === 'saga-stranded' ? `migrate saga stats ${service}` : `migrate saga show ${service} ${subject}`
+    return { name, service, subject, summary: summaryOf(trouble), next, context: { saga, count: n, step: step ?? '' } }
+  })
+}
+
+function summaryOf({ name, subject, saga, step, reason, n }: Trouble): string {
+  const at = step === null ? '' : ` at ${step}`
+  if (name === 'saga-stuck') return `saga ${subject} (${saga}) is stuck${at}: ${reason}`
+  if (name === 'saga-stranded') return `${n} saga(s) of ${saga} have no process that runs them`
+  if (name === 'saga-late') return `saga ${subject} (${saga}) is past its deadline${at}`
+  return `saga ${subject} (${saga}) was tried in vain ${n} times${at}`
+}
+
+/** What was raised, in the service's own database: of several workers that raise the same, one gets true. */
+export function sagaAlertMemory(client: TransactionClient): AlertMemory {
+  return {
+    async raise({ name, subject = '', summary, next }) {
+      const { rowCount } = await client.query(
+        `insert into eventing.saga_alert as a (name, subject, summary, next, raised_at, tried_at)
+         values ($1, $2, $3, $4, clock_timestamp(), clock_timestamp())
+         on conflict (name, subject) do update set summary = excluded.summary, next = excluded.next,
+           raised_at = case when a.resolved_at is null then a.raised_at else excluded.raised_at end,
+           tried_at = excluded.tried_at, told_at = null, resolved_at = null
+         where a.resolved_at is not null
+           or a.told_at is null and a.tried_at < clock_timestamp() - $5 * interval '1 second'`,
+        [name, subject, summary, next, UNTOLD],
+      )
+      return rowCount === 1
+    },
+    async told(name, _service, subject = '') {
+      await client.query(
+        `update eventing.saga_alert set told_at = clock_timestamp() where name = $1 and subject = $2 and told_at is null`,
+        [name, subject],
+      )
+    },
+    async resolve(name, _service, subject = '') {
+      const { rowCount } = await client.query(
+        `update eventing.saga_alert set resolved_at = clock_timestamp()
+         where name = $1 and subject = $2 and resolved_at is null`,
+        [name, subject],
+      )
+      return rowCount === 1
+    },
+  }
+}
