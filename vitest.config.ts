@@ -7,7 +7,18 @@ const E2E = 'test/e2e/**/*.e2e.test.ts'
 const TOGETHER = [
   ...['alerts', 'cli-refusals', 'consumer', 'demo-ends', 'dlq-consumer', 'events', 'events-docs', 'init'],
   ...['kills', 'legs-plain', 'letters', 'messaging-docs', 'orders', 'reconcile', 'relay', 'routers-lost', 'slot-back'],
-  ...['slot-guard', 'slot-lost', 'sync-kills', 'sync-streamed', 'sync-zombie', 'terminal', 'sagas', 'saga-cli', 'saga-tutorial'],
+  ...[
+    'slot-guard',
+    'slot-lost',
+    'sync-kills',
+    'sync-streamed',
+    'sync-zombie',
+    'terminal',
+    'order-flow',
+    'sagas',
+    'saga-cli',
+    'saga-tutorial',
+  ],
 ].map((name) => `test/e2e/${name}.e2e.test.ts`)
 const NEVER = ['**/node_modules/**', 'dist/**']
 

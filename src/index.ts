@@ -43,6 +43,7 @@ export type {
   StepContext,
   StepKind,
 } from './saga/definition.ts'
+export type { Failure } from './saga/entry.ts'
 export type { Outcome } from './saga/outcome.ts'
 export { StepRefused } from './saga/refusal.ts'
 export { type SagasOptions, Sagas, type StartedSaga, type StartOptions } from './saga/sagas.ts'

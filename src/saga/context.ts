@@ -16,6 +16,7 @@ export function contextOf(record: SagaRecord, step: Step, direction: Direction, 
     ...{ sagaId: saga.id, step: step.name, direction, input: saga.input, results: resultsOf(state) },
     ...{ idempotencyKey: `${saga.id}/${step.name}/${direction}`, attempt, signal, traceparent: saga.traceparent },
     result: direction === 'compensate' ? progress.execute.result : undefined,
+    failure: state.failure ?? { step: null, code: 'UNKNOWN', message: '' },
   }
 }
 

@@ -1,7 +1,7 @@
 import type { OutboxMessage } from '../outbox/enqueue.ts'
 import type { TransactionClient } from '../model/service-database.ts'
 import type { StandardSchema } from '../events/define.ts'
-import type { Direction } from './entry.ts'
+import type { Direction, Failure } from './entry.ts'
 
 /**
  * `compensable`: can be taken back. `pivot`: when it is done the saga goes forward only; it is never taken back.
@@ -27,9 +27,12 @@ export interface StepContext<Input, Results> {
   readonly traceparent: string | null
 }
 
-/** The same for taking a step back; `result` is undefined when it is not known whether it happened. */
+/** The same for taking a step back. */
 export interface CompensationContext<Input, Results, Result> extends StepContext<Input, Results> {
+  /** undefined when it is not known whether the step happened */
   readonly result: Result | undefined
+  /** why the saga goes back */
+  readonly failure: Failure
 }
 
 /** What a participant says about an earlier try. */

@@ -103,7 +103,7 @@ export async function showSaga(client: TransactionClient, service: string, prefi
   return { ...saga, steps, journal: journals.get(id) ?? [], locks: locks.rows as SagaDetails['locks'] }
 }
 
-export async function findSaga(client: TransactionClient, service: string, prefix: string): Promise<string> {
+async function findSaga(client: TransactionClient, service: string, prefix: string): Promise<string> {
   const { rows } = await client.query(
     `select id from eventing.saga where starts_with(id::text, $1) order by started_at desc limit 2`,
     [prefix.toLowerCase()],

@@ -12,7 +12,7 @@ export function listText(sagas: readonly SagaRow[], ansi: Colors): string {
   return titled(columns, rows, ansi)
 }
 
-export function statusText({ status, stranded }: Pick<SagaRow, 'status' | 'stranded'>, ansi: Colors): string {
+function statusText({ status, stranded }: Pick<SagaRow, 'status' | 'stranded'>, ansi: Colors): string {
   if (stranded) return ansi.red('STRANDED')
   if (status === 'STUCK') return ansi.red(status)
   return status === 'DONE' ? ansi.green(status) : status === 'COMPENSATING' ? ansi.yellow(status) : status

@@ -10,7 +10,15 @@ import { type Consume, consume } from './messaging.ts'
 type Settings = Consume &
   Pick<
     ConsumerOptions<EventDefinitions>,
-    'name' | 'signal' | 'classify' | 'concurrency' | 'batch' | 'onTrouble' | 'onDeadLetter' | 'failpoint'
+    | 'name'
+    | 'signal'
+    | 'classify'
+    | 'concurrency'
+    | 'batch'
+    | 'stallTimeout'
+    | 'onTrouble'
+    | 'onDeadLetter'
+    | 'failpoint'
   > & { readonly topic: string }
 
 /** A command as its handler gets it. */
