@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import { Kafka, logLevel } from 'kafkajs'
-import pg from 'pg'
+import type pg from 'pg'
 import type { FixtureDatabase } from '../../fixtures/servers/database.ts'
 import { type KafkaServer, startKafka } from '../../fixtures/servers/kafka.ts'
 import { startJsonServer } from '../../fixtures/servers/json-server.ts'
@@ -12,6 +12,7 @@ import { TOPICS } from '../../fixtures/services/messages.ts'
 import { createOrdersDatabase } from '../../fixtures/services/orders/database.ts'
 import { createPaymentsDatabase } from '../../fixtures/services/payments/database.ts'
 import { createUsersDatabase } from '../../fixtures/services/users/database.ts'
+import { openPool } from './eventing.ts'
 
 export const SERVICES = ['orders', 'payments', 'inventory', 'users'] as const
 export type Service = (typeof SERVICES)[number]
@@ -44,7 +45,7 @@ export async function startOrderFlow(prices: ReadonlyMap<number, string>): Promi
   const made = {} as Record<Service, FixtureDatabase>
   for (const service of SERVICES) made[service] = await CREATE[service](server)
   const databases = Object.fromEntries(
-    SERVICES.map((service) => [service, new pg.Pool({ connectionString: made[service].superuser, max: 3 })]),
+    SERVICES.map((service) => [service, openPool(made[service].superuser, 3)]),
   ) as Record<Service, pg.Pool>
   const products = await startProducts(prices)
   const start = (service: Service): Promise<RunningProcess> =>
