@@ -12,7 +12,7 @@ export interface SagaAlertsOptions {
   readonly project?: string
   /** the whole environment of commands; default none */
   readonly env?: Readonly<Record<string, string>>
-  /** says what could not be delivered */
+  /** says what could not be delivered; default a warning of the process */
   readonly log?: (line: string) => void
 }
 
@@ -21,7 +21,7 @@ export interface SagaAlertsOptions {
  * in vain, and once when that is over, however many processes run sagas. Close it after `run` has resolved.
  */
 export function openSagaAlerts(pool: ConnectionPool, options: SagaAlertsOptions): Alerts & AsyncDisposable {
-  const { targets, project = 'sagas', env = {}, log = console.error } = options
+  const { targets, project = 'sagas', env = {}, log = (line) => process.emitWarning(line) } = options
   for (const target of targets) {
     if ('webhook' in target && !URL.canParse(target.webhook)) {
       throw new MigrateError('USAGE', { reason: 'the webhook is no URL', command: 'migrate' })

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import type { Context } from './call.ts'
+import { type Context, storable } from './call.ts'
 import type { Command, Step } from './definition.ts'
 import type { Direction } from './entry.ts'
 import type { SentCommand } from './journal.ts'
@@ -37,7 +37,7 @@ export function commandOf(record: SagaRecord, step: Step, direction: Direction, 
   const { topic, type, payload, key = context.sagaId } = command
   return {
     // each try has an id of its own: an inbox would pass over one that it knows, and nobody would reply
-    ...{ id: randomUUID(), aggregateType: 'saga', aggregateId: key, topic, type, payload },
+    ...{ id: randomUUID(), aggregateType: 'saga', aggregateId: key, topic, type, payload: storable(payload) ?? null },
     headers: {
       'idempotency-key': context.idempotencyKey,
       'saga-reply-to': record.definition.replyTo ?? '',

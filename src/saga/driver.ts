@@ -84,6 +84,9 @@ export class Driver {
   async #wait({ until, for: reason }: Extract<Decision, { do: 'wait' }>): Promise<Stint | null> {
     const { record, underWay } = { record: this.#record, underWay: this.#underWay }
     if (underWay.size > 0) {
+      // what others of the group have given is kept before the slowest is waited for
+      if (!record.isClean && (await record.commit(null)) === 'lost') return { end: 'lost' }
+      if (this.#arrived.length > 0) return null
       const waiting = new AbortController()
       const time = until === null ? [] : [pause(Math.max(0, until - record.now), waiting.signal).catch(() => undefined)]
       await Promise.race([...underWay.values(), ...time])

@@ -34,6 +34,20 @@ export async function participant<Result>(
   return answer as ParticipantAnswer<Result>
 }
 
+/**
+ * Forgets what was asked for so many days ago: longer than a saga may take, its operators included. How many they were, at
+ * most 10,000 at a time.
+ */
+export async function forgetAnswers(client: TransactionClient, days: number): Promise<number> {
+  const { rowCount } = await client.query(
+    `delete from eventing.saga_participant where ctid = any (array(
+       select ctid from eventing.saga_participant
+       where created_at < clock_timestamp() - $1 * interval '1 day' limit 10000))`,
+    [days],
+  )
+  return rowCount ?? 0
+}
+
 /** Throws SAGA_KEY_INVALID for what is no idempotency key of a saga. */
 export function parseKey(key: string): Asked {
   const [sagaId, step, direction, ...rest] = key.split('/')

@@ -88,14 +88,11 @@ export class SagaRecord {
   }
 
   async commit(release: Move['release'], messages: readonly SentCommand[] = []): Promise<Written> {
-    const { commit, draining } = this.#engine
+    const { commit } = this.#engine
     const move = this.move(release, messages)
     await this.#failpoints('before', move.entries)
     // the same again is harmless: it names the entry behind which it belongs
-    const moved = await retry(() => commit(move), {
-      ...{ signal: NEVER, first: 50, slowest: 1_000, passes: isTransient },
-      ...(draining.aborted && { giveUpAfter: 5_000 }),
-    })
+    const moved = await this.#patiently(() => commit(move))
     if (moved === null) return (await this.reload()) ? 'again' : 'lost'
     await this.#failpoints('after', move.entries)
     this.committed(moved)
@@ -117,7 +114,7 @@ export class SagaRecord {
   async reload(): Promise<boolean> {
     const { pool, worker } = this.#engine
     const read = (): Promise<Claimed | null> => reloadSaga(pool, this.#saga, worker)
-    const found = await retry(read, { signal: NEVER, first: 50, slowest: 1_000, passes: isTransient })
+    const found = await this.#patiently(read)
     if (found === null) return false
     const unwritten = this.#pending
     this.#saga = found
@@ -130,6 +127,15 @@ export class SagaRecord {
       if (stepOf(this.#state, entry.step)[direction].state === 'intent') this.add(entry)
     }
     return true
+  }
+
+  /** An outage is waited out, but not by a process that is about to end. */
+  #patiently<T>(work: () => Promise<T>): Promise<T> {
+    const ending = this.#engine.draining.aborted
+    return retry(work, {
+      ...{ signal: NEVER, first: 50, slowest: 1_000, passes: (error) => isTransient(error) },
+      ...(ending && { giveUpAfter: 5_000 }),
+    })
   }
 
   async #failpoints(when: 'before' | 'after', entries: readonly Entry[]): Promise<void> {

@@ -155,6 +155,8 @@ export class SagaWorker {
     return {
       ...{ pool, worker, ttl, draining: signal, commit, failpoint },
       due: (after) => {
+        // what is further away is found by looking
+        if (after > LONGEST_TIMER) return
         const timer = setTimeout(() => {
           this.#timers.delete(timer)
           this.#lookAgain()
@@ -205,6 +207,9 @@ export class SagaWorker {
     this.#wake = null
   }
 }
+
+/** Milliseconds. */
+const LONGEST_TIMER = 60_000
 
 /** Sagas that are claimed at once. */
 const MOST = 100

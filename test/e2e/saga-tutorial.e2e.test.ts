@@ -1,4 +1,5 @@
-// The code of docs/tutorial/first-saga.md, as a reader would run it, killed where the page says so.
+// The code of docs/tutorial/first-saga.md, as a reader would run it, killed where the page says so. That of
+// docs/how-to/sagas.md has the types that it needs.
 import { spawnSync } from 'node:child_process'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { codeBlocks, type Documented, documentedPrograms } from '../support/documented.ts'
@@ -8,7 +9,7 @@ const PAGE = 'tutorial/first-saga.md'
 let documented: Documented
 let db: Eventing
 beforeAll(async () => {
-  documented = await documentedPrograms('tutorial', [PAGE])
+  documented = await documentedPrograms('tutorial', [PAGE, 'how-to/sagas.md'])
   db = await startEventing({ name: 'tutorial' })
 }, 180_000)
 afterAll(async () => {

@@ -32,7 +32,7 @@ export async function shop(flow: OrderFlow, options: CustomerOptions): Promise<C
   const wanted = Array.from({ length: options.orders }, (_, n) => ({
     n,
     body: basket(options, random),
-    then: random(),
+    choice: random(),
   }))
   const ask = asking(flow, refused)
   await Promise.all(
@@ -42,7 +42,7 @@ export async function shop(flow: OrderFlow, options: CustomerOptions): Promise<C
         if (placed === null) continue
         const id = (placed as unknown as { orderId: number }).orderId
         let seen = await placedOf(ask, id)
-        if (seen.status === 'PAID') seen = await goOn(ask, id, next.then)
+        if (seen.status === 'PAID') seen = await goOn(ask, id, next.choice)
         orders.set(id, { status: seen.status })
       }
     }),

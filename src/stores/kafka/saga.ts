@@ -2,7 +2,7 @@ import type { ConsumerOptions, Message } from '../../consumer/options.ts'
 import type { EventDefinitions } from '../../events/define.ts'
 import type { TransactionClient } from '../../model/service-database.ts'
 import { enqueue } from '../../outbox/enqueue.ts'
-import { type Asked, participant } from '../../saga/participant.ts'
+import { type Asked, forgetAnswers, participant } from '../../saga/participant.ts'
 import { REPLIES } from '../../saga/reply.ts'
 import type { Sagas } from '../../saga/sagas.ts'
 import { type Consume, consume } from './messaging.ts'
@@ -43,6 +43,8 @@ export type CommandsOptions<Definitions extends EventDefinitions> = Settings & {
   /** payloads of the commands, by type */
   readonly commands: Definitions
   readonly handlers: CommandHandlers<Definitions>
+  /** days for which answers are remembered; default 90 */
+  readonly answerDays?: number
 }
 
 /**
@@ -51,10 +53,10 @@ export type CommandsOptions<Definitions extends EventDefinitions> = Settings & {
  * refusals (`StepRefused`). A handler that fails otherwise is tried again as `consume` does it. Resolves when the signal
  * aborts.
  */
-export function serveCommands<Definitions extends EventDefinitions>(
+export async function serveCommands<Definitions extends EventDefinitions>(
   options: CommandsOptions<Definitions>,
 ): Promise<void> {
-  const { topic, commands, handlers, ...rest } = options
+  const { topic, commands, handlers, answerDays = 90, ...rest } = options
   const serve = async (tx: TransactionClient, { type, data, headers }: Message): Promise<void> => {
     const key = headers['idempotency-key'] ?? ''
     const handler = handlers[type as keyof Definitions & string]
@@ -64,8 +66,17 @@ export function serveCommands<Definitions extends EventDefinitions>(
     await reply(tx, key, answer, headers)
   }
   const served = Object.fromEntries(Object.keys(commands).map((type) => [type, serve]))
-  return consume({ ...rest, topics: [topic], events: commands, handlers: served as never })
+  const forgetting = setInterval(() => {
+    forgetAnswers(rest.pool, answerDays).catch((error: Error) => rest.onTrouble?.(error))
+  }, HOUR)
+  try {
+    await consume({ ...rest, topics: [topic], events: commands, handlers: served as never })
+  } finally {
+    clearInterval(forgetting)
+  }
 }
+
+const HOUR = 3_600_000
 
 async function reply(
   tx: TransactionClient,

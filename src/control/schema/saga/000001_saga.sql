@@ -154,6 +154,10 @@ begin
   perform w.id from eventing.saga_worker w where w.id = any (owners) order by w.id for key share;
   select array_agg(w.id) into living from eventing.saga_worker w where w.id = any (owners);
   if cardinality(targets) > 0 then
+    -- who waits for a lock has to see what was committed meanwhile
+    if current_setting('transaction_isolation') <> 'read committed' then
+      raise exception 'sagas with locks are started in transactions that are read committed' using errcode = '25001';
+    end if;
     perform eventing.saga_hold(targets);
   end if;
   with inserted as (
@@ -279,12 +283,15 @@ begin
   for dead in
     select w.id from eventing.saga_worker w where w.lease_until < clock_timestamp() order by w.id for update skip locked
   loop
-    perform s.id from eventing.saga s where s.owner = dead order by s.id for update;
+    -- one that sleeps in the middle of a transaction keeps that saga until the transaction is ended, and no other
+    with free as (
+      select s.id from eventing.saga s where s.owner = dead order by s.id for update skip locked
+    )
     update eventing.saga s set owner = null, epoch = s.epoch + 1, deaths = s.deaths + 1, due_at = clock_timestamp()
-    where s.owner = dead;
+    from free where s.id = free.id;
     get diagnostics more = row_count;
     taken := taken + more;
-    delete from eventing.saga_worker w where w.id = dead;
+    delete from eventing.saga_worker w where w.id = dead and not exists (select from eventing.saga s where s.owner = dead);
   end loop;
   return taken;
 end $$;
