@@ -3,7 +3,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { planCutover } from '../../src/cutover/plan.ts'
 import { freezeAt } from '../support/frozen.ts'
 import { FULL } from '../support/full.ts'
-import { connect, type MovingShop, startMovingShop, succeed } from '../support/moving-shop.ts'
+import { connect, type MovingShop, passGate, startMovingShop, succeed } from '../support/moving-shop.ts'
 import { controlState, eventually } from '../support/two-sides.ts'
 
 const DRIFT = 40
@@ -21,6 +21,7 @@ beforeAll(async () => {
 afterEach(() => moving.ensure('dual-write'))
 afterAll(() => stack.disposeAsync())
 
+// cutover-frozen.e2e has one behind a transaction that has passed the gate: it measures who waits
 describe('a cutover that cannot be', () => {
   test('with rows that differ switches nothing', async () => {
     await plant(1)
@@ -83,23 +84,8 @@ describe('a cutover that cannot be', () => {
     expect((await moving.expectSound()).side).toBe('monolith')
   })
 
-  test('behind a transaction that has passed the gate gives up and names it; nobody waits', async () => {
-    const frozen = await freezeAt(moving.shop, 'cutover', 'legs.after')
-    const { busy, pid } = await transaction()
-    Object.assign(moving.writers.ledger, { slowestDirect: 0, slowestIdle: 0 })
-    const run = await frozen.wake()
-    expect([run.code, run.stdout]).toEqual([
-      6,
-      expect.stringMatching(new RegExp(`FENCE_BUSY.*pid ${pid} \\(shop_app, `)),
-    ])
-    const { slowestDirect, slowestIdle } = moving.writers.ledger
-    expect(slowestDirect - slowestIdle).toBeLessThan(300)
-    await busy.end()
-    await moving.expectSound()
-  })
-
   test.runIf(FULL)('behind a transaction that has been open for long is not begun', async () => {
-    const { busy, pid } = await transaction()
+    const { busy, pid } = await passGate(moving.shop)
     const age = `select extract(epoch from clock_timestamp() - xact_start)::float8 as s from pg_stat_activity where pid = ${pid}`
     await eventually(
       async () => (await moving.sides.monolith.query(age)).rows[0].s,
@@ -212,14 +198,6 @@ test('a dry run changes nothing and prints the very steps that run', async () =>
 /** Changes a row of the service behind everybody's back. */
 async function plant(add: number): Promise<void> {
   await apply.query('update users set loyalty_points = loyalty_points + $1 where id = $2', [add, DRIFT])
-}
-
-/** A transaction of the monolith that has passed the gate and stays open. */
-async function transaction(): Promise<{ busy: pg.Client; pid: number }> {
-  const busy = await connect(moving.shop.monolith.app)
-  await busy.query('begin')
-  await busy.query('update users set name = name where id = 42')
-  return { busy, pid: (await busy.query('select pg_backend_pid() as pid')).rows[0].pid }
 }
 
 async function routers(): Promise<number> {

@@ -1,8 +1,10 @@
+// What waits for a move that stands still: nobody for longer than the fence. It measures times, so it runs alone.
+import { rm, writeFile } from 'node:fs/promises'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { planCutover, planRollback } from '../../src/cutover/plan.ts'
 import { freezeAt } from '../support/frozen.ts'
 import { FULL } from '../support/full.ts'
-import { type MovingShop, startMovingShop, succeed } from '../support/moving-shop.ts'
+import { type MovingShop, passGate, startMovingShop, succeed } from '../support/moving-shop.ts'
 import { controlState, eventually } from '../support/two-sides.ts'
 import { write } from '../support/writers.ts'
 
@@ -15,6 +17,8 @@ const PLACES = FULL
   : ['cutover.fence.after', 'cutover.switch.after']
 const FENCE = 3_000
 const BOUND = 300
+/** a user that nobody else writes to */
+const LEG = 30
 
 const stack = new AsyncDisposableStack()
 let moving: MovingShop
@@ -22,8 +26,46 @@ let moving: MovingShop
 beforeAll(async () => {
   moving = await startMovingShop(stack)
 })
-afterEach(() => moving.writers.go())
+afterEach(async () => {
+  await rm(moving.shop.pauseFile, { force: true })
+  moving.writers.go()
+})
 afterAll(() => stack.disposeAsync())
+
+test('a cutover behind a transaction that has passed the gate gives up and names it; nobody waits', async () => {
+  await moving.ensure('dual-write')
+  const frozen = await freezeAt(moving.shop, 'cutover', 'legs.after')
+  const { busy, pid } = await passGate(moving.shop)
+  Object.assign(moving.writers.ledger, { slowestDirect: 0, slowestIdle: 0 })
+  const run = await frozen.wake()
+  expect([run.code, run.stdout]).toEqual([6, expect.stringMatching(new RegExp(`FENCE_BUSY.*pid ${pid} \\(shop_app, `))])
+  const { slowestDirect, slowestIdle } = moving.writers.ledger
+  expect(slowestDirect - slowestIdle).toBeLessThan(BOUND)
+  await busy.end()
+  await moving.expectSound()
+})
+
+// legs.e2e has what such a leg does when it is woken
+test.each(['before', 'inside'] as const)(
+  'no client waits for a second leg that is paused %s its transaction',
+  async (where) => {
+    await moving.ensure('dual-write')
+    await writeFile(moving.shop.pauseFile, JSON.stringify({ where, match: `/users/${LEG}/points` }))
+    const headers = { 'content-type': 'application/json', 'x-user-id': String(LEG) }
+    const sent = performance.now()
+    const answer = await fetch(`${moving.router.url}/users/${LEG}/points`, {
+      method: 'POST',
+      headers,
+      body: '{"add":1}',
+    })
+    expect(answer.status).toBe(200)
+    expect(performance.now() - sent).toBeLessThan(1_000)
+    const said = new RegExp(`^paused ${where} POST /users/${LEG}/points`)
+    expect(await moving.shop.usersApp.stdout.find(said, AbortSignal.timeout(5_000))).not.toBeNull()
+    await rm(moving.shop.pauseFile)
+    await moving.expectSound()
+  },
+)
 
 describe('a frozen move', () => {
   test.each(PLACES)('%s: holds up nobody, is overtaken, and changes nothing when it wakes up', async (place) => {

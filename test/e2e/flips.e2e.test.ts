@@ -36,7 +36,7 @@ test(`${FLIPS} flips of ${SERVICE} with ${WRITES} writes in between: both sides 
   const ledger = join(shop.folder, 'ledger.ndjson')
   const load = await shop.startLoad([
     ...['--target', router.url, '--ledger', ledger, '--clients', '8', '--seed', '5', '--users', '1-400'],
-    ...['--writes', WRITES > 100 ? '250' : '150', '--reads', '100'],
+    ...['--writes', WRITES > 100 ? '250' : '150', '--reads', WRITES > 100 ? '100' : '50'],
   ])
   for (let flip = 0; flip < FLIPS; flip++) {
     const before = acknowledged(load)

@@ -94,14 +94,12 @@ test('many legs paused at once, under load, then all woken: equal', async () => 
   await moving.expectSound()
 })
 
-/** Sends an add whose leg stops in the service; its client has its answer long before. */
+/** Sends an add whose leg stops in the service; its client has its answer before (cutover-frozen.e2e: within a second). */
 async function pausedLeg(where: 'before' | 'inside') {
   const id = ++user
   const before = await points(id)
   await writeFile(moving.shop.pauseFile, JSON.stringify({ where, match: `/users/${id}/points` }))
-  const sent = performance.now()
   expect((await addOne(id)).status).toBe(200)
-  expect(performance.now() - sent).toBeLessThan(1_000)
   const said = `POST /users/${id}/points`
   const { stdout } = moving.shop.usersApp
   expect(await stdout.find(new RegExp(`^paused ${where} ${said}`), AbortSignal.timeout(5_000))).not.toBeNull()

