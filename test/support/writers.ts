@@ -56,8 +56,10 @@ export class Ledger {
   }
 }
 
+// kills and chaos have a full size of their own
+const SOAK = FULL || process.env.MIGRATE_KILLS !== undefined || process.env.MIGRATE_CHAOS !== undefined
 /** Milliseconds between two writes of one writer: at full size as dense as the processors allow. */
-const PACE = FULL ? 15 : 30
+const PACE = SOAK ? 15 : 30
 
 export interface WritersOptions {
   readonly router: (user: number) => string
