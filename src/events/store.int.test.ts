@@ -138,6 +138,8 @@ test('in the transaction of the caller: with its other writes, or not at all', a
   await inTransaction(db.pool, async (tx) => {
     await tx.query(`insert into effects values (1)`)
     await store.appendIn(tx, 'own', [counted(1)], { expectedVersion: 'no-stream' })
+    expect((await store.readIn(tx, 'own')).map(({ data }) => data)).toEqual([{ n: 1 }])
+    expect(await store.read('own')).toEqual([])
   })
   const failing = inTransaction(db.pool, async (tx) => {
     await tx.query(`insert into effects values (2)`)

@@ -95,6 +95,11 @@ export class EventStore<Definitions extends EventDefinitions> {
     return readStream<EventOf<Definitions>>(this.pool, this.definitions, stream, options)
   }
 
+  /** The same inside a transaction of the caller: on its connection, and with what it has appended itself. */
+  readIn(tx: TransactionClient, stream: string, options?: ReadOptions): Promise<StoredEvent<EventOf<Definitions>>[]> {
+    return readStream<EventOf<Definitions>>(tx, this.definitions, stream, options)
+  }
+
   /** All events of one stream from version `from` on, page by page. */
   async *readAll(stream: string, from = 1): AsyncGenerator<StoredEvent<EventOf<Definitions>>> {
     for (let next = from; ; ) {

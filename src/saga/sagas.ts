@@ -88,6 +88,18 @@ export class Sagas {
   }
 
   /**
+   * Notes the definitions in the database, once; all else here begins with it. Await it before the first `startIn`, which
+   * would take a second connection of the pool for it while it holds one. Throws SAGA_DEFINITION_CHANGED.
+   */
+  register(): Promise<void> {
+    this.#registered ??= registerDefinitions(this.#pool, this.#options.sagas).catch((error: unknown) => {
+      this.#registered = null
+      throw error
+    })
+    return this.#registered
+  }
+
+  /**
    * Starts a saga: when this resolves it is stored, and goes on whatever happens to this process. Without a process that
    * runs sagas it waits for one. Throws SAGA_NOT_DEFINED, SAGA_DEFINITION_CHANGED, SAGA_INPUT_INVALID, SAGA_EXISTS, and
    * what the database says; the same may be started again with the same id.
@@ -164,7 +176,7 @@ export class Sagas {
     this.#worker = worker
     try {
       const passes = isTransient
-      await retry(() => this.#register(), { signal, first: 200, slowest: 5_000, passes, onRetry: worker.onTrouble })
+      await retry(() => this.register(), { signal, first: 200, slowest: 5_000, passes, onRetry: worker.onTrouble })
       await worker.run()
     } catch (error) {
       if (!signal.aborted) throw error
@@ -189,15 +201,7 @@ export class Sagas {
       const { name, version } = definition
       throw new MigrateError('SAGA_NOT_DEFINED', { saga: name, version })
     }
-    await this.#register()
-  }
-
-  #register(): Promise<void> {
-    this.#registered ??= registerDefinitions(this.#pool, this.#options.sagas).catch((error: unknown) => {
-      this.#registered = null
-      throw error
-    })
-    return this.#registered
+    await this.register()
   }
 }
 
