@@ -3,6 +3,8 @@ import type { ConnectionPool, TransactionClient } from './model/service-database
 
 /** Commits with a NOTIFY wait for each other in all of PostgreSQL, so one tells of much; milliseconds. */
 const APART = 10
+/** By then most transactions are committed; the others are found by looking. Milliseconds. */
+const LATER = 100
 
 /** Tells that there may be something new: a hint, which may get lost, beside the transactions and never in them. */
 export class Doorbell {
@@ -13,6 +15,12 @@ export class Doorbell {
   constructor(client: TransactionClient, channel: string) {
     this.#client = client
     this.#channel = channel
+  }
+
+  /** For what a transaction does that is still open: once when it may be committed already, and once more. */
+  ringAfter(): void {
+    this.ring()
+    setTimeout(() => this.ring(), LATER).unref()
   }
 
   ring(): void {

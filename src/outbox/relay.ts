@@ -20,7 +20,7 @@ export interface RelayOptions {
 }
 
 /** The channel on which the relay is told that there may be something to publish. */
-const OUTBOX_CHANNEL = 'eventing_outbox'
+export const OUTBOX_CHANNEL = 'eventing_outbox'
 /** for all relays of one database */
 const LOCK = 7305217
 

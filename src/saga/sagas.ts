@@ -5,6 +5,7 @@ import { GroupQueue } from '../group-queue.ts'
 import type { ConnectionPool, TransactionClient } from '../model/service-database.ts'
 import { isTransient } from '../model/transient.ts'
 import type { Alerts } from '../model/alert.ts'
+import { OUTBOX_CHANNEL } from '../outbox/relay.ts'
 import { retry } from '../retry.ts'
 import type { AnySaga, SagaDefinition } from './definition.ts'
 import { bytesOf, commitMoves, type Move, type Moved } from './journal.ts'
@@ -62,6 +63,8 @@ export class Sagas {
   readonly #moves: GroupQueue<Move, { readonly moved: Moved | null }>
   readonly #waiters: OutcomeWaiters
   readonly #doorbell: Doorbell
+  /** of the relay */
+  readonly #outbox: Doorbell
   #registered: Promise<void> | null = null
   #worker: SagaWorker | null = null
 
@@ -70,6 +73,7 @@ export class Sagas {
     this.#pool = pool
     this.#options = options
     this.#doorbell = new Doorbell(pool, CHANNEL)
+    this.#outbox = new Doorbell(pool, OUTBOX_CHANNEL)
     this.#waiters = new OutcomeWaiters(pool, CHANNEL, (id) => this.#worker?.has(id) === true)
     this.#launches = new GroupQueue({
       write: (launches) => grouped(launches, (some) => launchSagas(pool, some)),
@@ -130,13 +134,13 @@ export class Sagas {
     const launch = await launchOf(definition, input, { id, traceparent: traceparent ?? null, owner: null })
     const [launched] = await launchSagas(tx, [launch])
     if (launched instanceof Error) throw launched
-    this.#doorbell.ring()
+    this.#doorbell.ringAfter()
     return this.#started(launch.id, launched?.outcome === 'exists')
   }
 
   /** Takes replies to commands into the sagas that wait for them, inside the transaction of a consumer. */
   async receive(tx: TransactionClient, replies: readonly SagaReply[]): Promise<void> {
-    if ((await receiveReplies(tx, this.#options.sagas, replies)) > 0) this.#doorbell.ring()
+    if ((await receiveReplies(tx, this.#options.sagas, replies)) > 0) this.#doorbell.ringAfter()
   }
 
   /** Resolves when the saga has ended, or is stuck. */
@@ -163,7 +167,7 @@ export class Sagas {
     const worker = new SagaWorker({
       ...{ pool: this.#pool, sagas: this.#options.sagas, concurrency, ttl, poll, keepDays, alerts, service, signal },
       ...{ channel: CHANNEL, failpoint: this.#options.failpoint ?? null },
-      commit: async (move) => (await this.#moves.add(move)).moved,
+      commit: (move) => this.#commit(move),
       ring: () => this.#doorbell.ring(),
       // whoever waits in another process hears of it
       ended: (id, state) => void (this.#waiters.settle(id, state) || this.#doorbell.ring()),
@@ -184,6 +188,12 @@ export class Sagas {
   #started<Results>(id: string, repeated: boolean): StartedSaga<Results> {
     const outcome = (options?: { readonly signal?: AbortSignal }) => this.outcome(id, options)
     return { id, repeated, outcome: outcome as StartedSaga<Results>['outcome'] }
+  }
+
+  async #commit(move: Move): Promise<Moved | null> {
+    const { moved } = await this.#moves.add(move)
+    if (move.messages.length > 0) this.#outbox.ring()
+    return moved
   }
 
   async #ready(definition: AnySaga): Promise<void> {

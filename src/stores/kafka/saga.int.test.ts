@@ -92,12 +92,13 @@ describe('a saga that sends commands', () => {
   it('keeps no worker busy while it waits, and takes a command that comes again for the same one', async (test) => {
     if (messaging === null) return test.skip()
     const before = await stock()
-    const saga = await sagas.start(order, { quantity: 1 })
+    const traceparent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'
+    const saga = await sagas.start(order, { quantity: 1 }, { traceparent })
     await saga.outcome()
     const sent = (await messaging.readTopic('stock.commands')).filter(({ headers }) =>
       String(headers?.['idempotency-key']).startsWith(saga.id),
     )
-    expect(sent).toHaveLength(1)
+    expect(sent.map((message) => String(message.headers?.traceparent))).toEqual([traceparent])
     const headers = { type: 'Reserve', id: 'another', 'idempotency-key': `${saga.id}/reserve/execute` }
     await messaging.send('stock.commands', [
       { key: saga.id, value: '{"quantity":1}', headers: { ...headers, 'saga-reply-to': 'saga.replies' } },
@@ -106,6 +107,7 @@ describe('a saga that sends commands', () => {
       (await (messaging as Messaging).readTopic('saga.replies')).filter(({ key }) => String(key) === saga.id)
     await until('the second reply', async () => (await replies()).length === 2)
     const [first, second] = await replies()
+    expect(String(first?.headers?.traceparent)).toBe(traceparent)
     expect(String(second?.value)).toBe(String(first?.value))
     expect(await stock()).toEqual({ available: before?.available - 1, calls: before?.calls + 1 })
   })

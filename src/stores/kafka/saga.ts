@@ -1,7 +1,9 @@
+import { Doorbell } from '../../bell.ts'
 import type { ConsumerOptions, Message } from '../../consumer/options.ts'
 import type { EventDefinitions } from '../../events/define.ts'
 import type { TransactionClient } from '../../model/service-database.ts'
 import { enqueue } from '../../outbox/enqueue.ts'
+import { OUTBOX_CHANNEL } from '../../outbox/relay.ts'
 import { type Asked, forgetAnswers, participant } from '../../saga/participant.ts'
 import { REPLIES } from '../../saga/reply.ts'
 import type { Sagas } from '../../saga/sagas.ts'
@@ -57,6 +59,7 @@ export async function serveCommands<Definitions extends EventDefinitions>(
   options: CommandsOptions<Definitions>,
 ): Promise<void> {
   const { topic, commands, handlers, answerDays = 90, ...rest } = options
+  const relay = new Doorbell(rest.pool, OUTBOX_CHANNEL)
   const serve = async (tx: TransactionClient, { type, data, headers }: Message): Promise<void> => {
     const key = headers['idempotency-key'] ?? ''
     const handler = handlers[type as keyof Definitions & string]
@@ -64,6 +67,7 @@ export async function serveCommands<Definitions extends EventDefinitions>(
       return handler(tx, { ...asked, data: data as never, executed, headers })
     })
     await reply(tx, key, answer, headers)
+    relay.ringAfter()
   }
   const served = Object.fromEntries(Object.keys(commands).map((type) => [type, serve]))
   const forgetting = setInterval(() => {
