@@ -2,6 +2,7 @@
 // every message twice, services killed at random. In the end all books balance.
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { pick, seededRandom } from '../../fixtures/load/random.ts'
+import type { Exit } from '../../fixtures/servers/process.ts'
 import { pause } from '../../src/model/pause.ts'
 import { shop } from '../support/customers.ts'
 import { until } from '../support/messaging.ts'
@@ -49,8 +50,12 @@ test('in the end all books balance', { timeout: 120_000 + ORDERS * 400 }, async 
   if (flow === null) return context.skip('there is no Kafka on this machine')
   const stop = new AbortController()
   let kills = 0
+  const exits: unknown[] = []
   await using twice = await duplicate(flow.kafka)
-  const killing = killAtRandom(flow, stop.signal, () => (kills += 1))
+  const killing = killAtRandom(flow, stop.signal, (exit) => {
+    kills += 1
+    exits.push(exit)
+  })
   const products = [...PRICES.keys()]
   const coupons = Object.keys(COUPONS)
   const customers = await shop(flow, {
@@ -67,6 +72,8 @@ test('in the end all books balance', { timeout: 120_000 + ORDERS * 400 }, async 
   await balance()
   expect(await statuses()).toEqual(counted([...customers.orders.values()].map(({ status }) => status)))
   expect(kills).toBeGreaterThan(0)
+  exits.push(...(await Promise.all(SERVICES.map(flow.restart))))
+  expect(exits).toEqual(exits.map(() => ({ code: 0, signal: null })))
   expect(twice.count()).toBeGreaterThan(ORDERS * 4)
   if (KILLS > 10)
     console.log({
@@ -77,13 +84,14 @@ test('in the end all books balance', { timeout: 120_000 + ORDERS * 400 }, async 
     })
 })
 
-async function killAtRandom(running: OrderFlow, signal: AbortSignal, killed: () => void): Promise<void> {
+/** After each kill, a service is replaced as a deployment does it: with SIGTERM, while customers go on. */
+async function killAtRandom(running: OrderFlow, signal: AbortSignal, killed: (exit: Exit) => void): Promise<void> {
   const random = seededRandom(5)
   for (let n = 0; n < KILLS; n++) {
     await pause(n === 0 ? 1_000 : 6_000 + random() * 6_000, signal).catch(() => undefined)
     if (signal.aborted) return
     await running.kill(n === 0 ? 'orders' : pick(SERVICES, random))
-    killed()
+    killed(await running.restart(SERVICES[n % SERVICES.length] as Service))
   }
 }
 

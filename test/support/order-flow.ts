@@ -5,7 +5,7 @@ import type { FixtureDatabase } from '../../fixtures/servers/database.ts'
 import { type KafkaServer, startKafka } from '../../fixtures/servers/kafka.ts'
 import { startJsonServer } from '../../fixtures/servers/json-server.ts'
 import { type PostgresServer, startPostgres } from '../../fixtures/servers/postgres.ts'
-import { type RunningProcess, startProcess } from '../../fixtures/servers/process.ts'
+import { type Exit, type RunningProcess, startProcess } from '../../fixtures/servers/process.ts'
 import { requireServer } from '../../fixtures/servers/require-server.ts'
 import { createInventoryDatabase } from '../../fixtures/services/inventory/database.ts'
 import { TOPICS } from '../../fixtures/services/messages.ts'
@@ -26,6 +26,8 @@ export interface OrderFlow extends AsyncDisposable {
   url(service: Service): string
   /** kill -9, and a new process */
   kill(service: Service): Promise<void>
+  /** SIGTERM, and a new process once it has ended; how it ended */
+  restart(service: Service): Promise<Exit>
 }
 
 const CREATE = {
@@ -59,6 +61,11 @@ export async function startOrderFlow(prices: ReadonlyMap<number, string>): Promi
     async kill(service) {
       await running[service].kill9()
       running[service] = await start(service)
+    },
+    async restart(service) {
+      const exit = await running[service].stop()
+      running[service] = await start(service)
+      return exit
     },
     async [Symbol.asyncDispose]() {
       await Promise.all(SERVICES.map((service) => running[service][Symbol.asyncDispose]()))
@@ -97,7 +104,8 @@ function startService(service: Service, { url, broker, products, logs }: Service
     env: {
       ...{ PATH: process.env.PATH, DATABASE_URL: url, PRODUCTS_URL: products, KAFKA_BROKERS: broker.brokers.join(',') },
     },
-    ...{ ready: /^listening on (\S+)/, log: `${logs}/${service}-${started}.log` },
+    // more than requests under way may take, and what the flow has at hand
+    ...{ patience: 40_000, ready: /^listening on (\S+)/, log: `${logs}/${service}-${started}.log` },
   })
 }
 
