@@ -75,7 +75,7 @@ export default defineConfig({
           sequence: { groupOrder: 1 },
           include: [INT],
           exclude: NEVER,
-          maxWorkers: 3,
+          maxWorkers: 2,
           testTimeout: 60_000,
           hookTimeout: 60_000,
         },

@@ -74,7 +74,11 @@ export async function serveCommands<Definitions extends EventDefinitions>(
     forgetAnswers(rest.pool, answerDays).catch((error: Error) => rest.onTrouble?.(error))
   }, HOUR)
   try {
-    await consume({ ...rest, topics: [topic], events: commands, handlers: served as never })
+    await consume({
+      ...{ ...rest, topics: [topic], events: commands, handlers: served as never },
+      // what takes a command back must not wait behind it: after that the command is refused, whenever it comes
+      afterDeadLetter: 'skip',
+    })
   } finally {
     clearInterval(forgetting)
   }

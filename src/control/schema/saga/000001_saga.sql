@@ -131,10 +131,14 @@ begin
   with heads as (
     select distinct on (l.target) l.saga_id from eventing.saga_lock l
     where l.target = any (targets) order by l.target, l.ticket
+  ), waiting as (
+    -- in one order for everybody who wakes
+    select s.id from eventing.saga s
+    where s.id in (select h.saga_id from heads h) and s.waiting = 'lock' and s.owner is null
+    order by s.id for update
   )
   update eventing.saga s set due_at = clock_timestamp(), waiting = null
-  from heads h
-  where s.id = h.saga_id and s.waiting = 'lock' and s.owner is null and eventing.saga_holds(s.id);
+  from waiting w where s.id = w.id and eventing.saga_holds(s.id);
   get diagnostics woken = row_count;
   return woken;
 end $$;
