@@ -3,7 +3,9 @@ import { type Eventing, startEventing } from '../../test/support/eventing.ts'
 import { until } from '../../test/support/messaging.ts'
 import { startReceiver } from '../../test/support/receiver.ts'
 import { runSagas } from '../../test/support/sagas.ts'
-import { defineSaga, openSagaAlerts, Sagas } from '../index.ts'
+import { defineSaga, openSagaAlerts, Sagas, StepRefused } from '../index.ts'
+import type { Alert } from '../model/alert.ts'
+import { tellOfSagas } from '../saga/alerts.ts'
 
 let db: Eventing
 beforeAll(async () => {
@@ -65,5 +67,48 @@ describe('alerts of sagas', () => {
     expect(subjects('resolved')).toEqual(raised)
     expect(told()).toHaveLength(8)
     expect([...first.troubles, ...second.troubles]).toEqual([])
+  })
+
+  test('of a step that is tried in vain do not end while a try is under way', async () => {
+    const go = Promise.withResolvers<void>()
+    let tries = 0
+    const tried = Promise.withResolvers<void>()
+    const hangs = defineSaga<null>({ name: 'Hangs', version: 1 })
+      .call('thank', {
+        ...{ kind: 'retriable', retry: { first: 1, longest: 2 } },
+        async execute() {
+          tries += 1
+          if (tries <= 10) throw new Error('no')
+          tried.resolve()
+          await go.promise
+        },
+      })
+      .build()
+    await using running = runSagas(db, { sagas: [hangs], poll: 20 })
+    const { id, outcome } = await running.sagas.start(hangs, null)
+    await tried.promise
+    const raised: Alert[] = []
+    const alerts = { raise: (alert: Alert) => void raised.push(alert), resolve: () => undefined }
+    await tellOfSagas(db.pool, 'orders', alerts)
+    expect(raised).toMatchObject([{ name: 'saga-retrying', subject: id, context: { count: 10, step: 'thank' } }])
+    // whoever was told is not asked about it again
+    await db.query(`insert into eventing.saga_alert values ('saga-retrying', $1, '', '', now(), now(), now())`, [id])
+    await tellOfSagas(db.pool, 'orders', alerts)
+    expect(raised).toHaveLength(1)
+    go.resolve()
+    expect((await outcome()).status).toBe('DONE')
+  })
+
+  test('of a compensation that is stuck name its own error, not that of the step that failed', async () => {
+    const torn = defineSaga<null>({ name: 'Torn', version: 1 })
+      .call('one', { execute: async () => 1, compensationRetry: { attempts: 1 }, compensate: lost })
+      .call('two', { kind: 'pivot', execute: () => Promise.reject(new StepRefused('no')) })
+      .build()
+    await using running = runSagas(db, { sagas: [torn] })
+    const { id, outcome } = await running.sagas.start(torn, null)
+    expect((await outcome()).status).toBe('STUCK')
+    const raised: Alert[] = []
+    await tellOfSagas(db.pool, 'orders', { raise: (alert) => void raised.push(alert), resolve: () => undefined })
+    expect(raised.map(({ summary }) => summary)).toEqual([`saga ${id} (Torn/1) is stuck at one: Error`])
   })
 })

@@ -7,6 +7,8 @@ const UNTOLD = 60
 const MOST = 50
 /** Tries in vain after which somebody should look. */
 const IN_VAIN = 10
+/** Sagas whose journals are read in one look. */
+const READ = 1_000
 
 /**
  * Raises what is wrong with the sagas of this database now, and resolves what was raised and is over. Whoever sees it
@@ -14,12 +16,21 @@ const IN_VAIN = 10
  */
 export async function tellOfSagas(client: TransactionClient, service: string, alerts: Alerts): Promise<void> {
   const found = await findTroubles(client, service)
-  const now = new Set(found.map(({ name, subject }) => `${name} ${subject ?? ''}`))
-  const { rows } = await client.query(`select name, subject from eventing.saga_alert where resolved_at is null`)
-  for (const alert of found) alerts.raise(alert)
-  for (const { name, subject } of rows as { name: AlertName; subject: string }[]) {
-    if (!now.has(`${name} ${subject}`)) alerts.resolve(name, service, subject)
-  }
+  const now = new Set(found.map(keyOf))
+  const { rows } = await client.query(
+    `select name, subject, told_at is null and tried_at < clock_timestamp() - $1 * interval '1 second' as untold
+     from eventing.saga_alert where resolved_at is null`,
+    [UNTOLD],
+  )
+  const raised = rows as { name: AlertName; subject: string; untold: boolean }[]
+  // what somebody knows already costs the database nothing more, however many look
+  const known = new Set(raised.filter(({ untold }) => !untold).map(keyOf))
+  for (const alert of found) if (!known.has(keyOf(alert))) alerts.raise(alert)
+  for (const alert of raised) if (!now.has(keyOf(alert))) alerts.resolve(alert.name, service, alert.subject)
+}
+
+function keyOf({ name, subject = '' }: { readonly name: string; readonly subject?: string }): string {
+  return `${name} ${subject}`
 }
 
 interface Trouble {
@@ -31,13 +42,26 @@ interface Trouble {
   readonly n: number
 }
 
-/** Each of its own: what is raised already first, so that a long list does not resolve one to raise another. */
+/**
+ * Each of its own: what is raised already first, so that a long list does not resolve one to raise another. A step that is
+ * tried again and again does not wait all the time: what counts is that it has failed so often, not lately done otherwise.
+ */
 const TROUBLES = `
-  with open as (
+  with open as not materialized (
     select s.*, s.name || '/' || s.version as definition from eventing.saga s where s.ended_at is null
+  ), old as materialized (
+    -- journals are read of so many only: what is tried in vain is open for long
+    select o.* from open o where o.status in ('RUNNING', 'COMPENSATING') and o.seq >= ${IN_VAIN}
+    order by o.started_at limit ${READ}
   ), troubles as (
-    select 'saga-stuck' as name, o.id::text as subject, o.definition as saga, o.step, coalesce(o.failure ->> 'code', '') as reason, 1 as n
-    from open o where o.status = 'STUCK'
+    select 'saga-stuck' as name, o.id::text as subject, o.definition as saga, o.step,
+      coalesce(last.code, o.failure ->> 'code', '') as reason, 1 as n
+    from open o left join lateral (
+      -- a compensation that is stuck has another error than what made the saga go back
+      select e.entry -> 'failure' ->> 'code' as code from eventing.saga_journal j, jsonb_array_elements(j.entries) as e (entry)
+      where j.saga_id = o.id and j.seq = o.seq and e.entry ->> 'do' = 'stuck' limit 1
+    ) as last on true
+    where o.status = 'STUCK'
     union all
     select 'saga-stranded', o.definition, o.definition, null, '', count(*)::int
     from open o where o.owner is null and o.status <> 'STUCK' and o.due_at < clock_timestamp() - interval '5 seconds'
@@ -48,12 +72,16 @@ const TROUBLES = `
     select 'saga-late', o.id::text, o.definition, o.step, '', 1
     from open o where o.status <> 'STUCK' and o.deadline < clock_timestamp() - interval '5 seconds'
     union all
-    select 'saga-retrying', o.id::text, o.definition, o.step, '', tries.n::int
-    from open o, lateral (
-      select count(*) as n from eventing.saga_journal j, jsonb_array_elements(j.entries) as e (entry)
-      where j.saga_id = o.id and e.entry ->> 'do' in ('unknown', 'failed') and e.entry ->> 'step' = o.step
+    select 'saga-retrying', o.id::text, o.definition, tries.step, '', tries.n::int
+    from old o, lateral (
+      select e.entry ->> 'step' as step, count(*) filter (where e.entry ->> 'do' in ('unknown', 'failed')) as n
+      from eventing.saga_journal j, jsonb_array_elements(j.entries) as e (entry)
+      where j.saga_id = o.id and e.entry ->> 'do' in ('unknown', 'failed', 'done', 'refused')
+        and coalesce(e.entry ->> 'direction', 'execute') = case o.status when 'RUNNING' then 'execute' else 'compensate' end
+      group by 1 having count(*) filter (where e.entry ->> 'do' in ('done', 'refused')) = 0
+      order by 2 desc limit 1
     ) as tries
-    where o.waiting = 'retry' and tries.n >= ${IN_VAIN}
+    where tries.n >= ${IN_VAIN}
   ), ranked as (
     select t.*, row_number() over (partition by t.name order by a.name is null, t.subject) as rank
     from troubles t left join eventing.saga_alert a on a.name = t.name and a.subject = t.subject and a.resolved_at is null

@@ -32,6 +32,11 @@ export function decide(definition: AnySaga, state: SagaState, facts: Facts): Dec
 
 function forwards(definition: AnySaga, state: SagaState, facts: Facts): Decision {
   const group = definition.groups.find(({ steps }) => steps.some(({ name }) => execution(state, name).state !== 'done'))
+  const { cancelled } = state
+  // an operator was told that it goes back, and its last step was done meanwhile
+  if (group === undefined && cancelled !== null && !isPastPivot(definition, state)) {
+    return { do: 'compensate', failure: cancelled }
+  }
   if (group === undefined) return { do: 'end', status: 'DONE' }
   const { underWay } = facts
   const end = isPastPivot(definition, state) ? null : endOf(state, facts)

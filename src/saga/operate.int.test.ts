@@ -115,6 +115,10 @@ describe('a compensation that is stuck', () => {
     await using running = runSagas(db, { sagas: [saga] })
     const { id } = await stuckAt(running, { refused: true })
     await expect(order(id, 'cancel', { reason: 'x' })).rejects.toMatchObject({ code: 'SAGA_NOT_POSSIBLE' })
+    expect(await showSaga(db.pool, 'shop', id)).toMatchObject({
+      failure: { step: 'pay', code: 'STEP_REFUSED' },
+      lastError: { step: 'two', message: 'nobody refunds' },
+    })
     world.refundable = true
     expect((await order(id, 'retry')).status).toBe('COMPENSATING')
     expect(await ended(running, id)).toMatchObject({ status: 'COMPENSATED', failure: { step: 'pay' } })
@@ -164,6 +168,27 @@ describe('a saga that runs', () => {
     await expect(order(id, 'cancel', { reason: 'again' })).rejects.toMatchObject({ code: 'SAGA_NOT_POSSIBLE' })
   })
 
+  it('is taken back though its last step was done after the order', async () => {
+    const [asked, go] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+    const held = defineSaga<null>({ name: 'Held', version: 1 })
+      .call('hold', {
+        async execute({ sagaId }) {
+          asked.resolve()
+          await go.promise
+          await note(sagaId, 'hold')
+        },
+        compensate: ({ sagaId }) => note(sagaId, 'undo hold'),
+      })
+      .build()
+    await using running = runSagas(db, { sagas: [held] })
+    const { id } = await running.sagas.start(held, null)
+    await asked.promise
+    await order(id, 'cancel', { reason: 'the customer called' })
+    go.resolve()
+    expect(await ended(running, id)).toMatchObject({ status: 'COMPENSATED', failure: { code: 'CANCELLED' } })
+    expect(await notesOf(db, id)).toEqual(['hold', 'undo hold'])
+  })
+
   it('is not taken back after its pivot', async () => {
     const past = defineSaga<null>({ name: 'Past', version: 1, locks: () => ['bench'] })
       .call('one', { kind: 'pivot', execute: async () => 1 })
@@ -204,6 +229,9 @@ describe('what is shown', () => {
       status: 'RUNNING',
     })
     await expect(showSaga(db.pool, 'shop', id.slice(0, 3))).rejects.toMatchObject({ code: 'SAGA_UNKNOWN' })
+    expect(await showSaga(db.pool, 'shop', id)).toMatchObject({ id })
+    for (const wrong of ['not-hex', `${id.slice(0, 10)}xx`, `${id}0`])
+      await expect(showSaga(db.pool, 'shop', wrong)).rejects.toMatchObject({ code: 'SAGA_UNKNOWN' })
     await expect(showSaga(db.pool, 'shop', 'ffffffffffff')).rejects.toMatchObject({ code: 'SAGA_UNKNOWN' })
     const stranded = await listSagas(db.pool, { statuses: ['STRANDED'], name: 'Ordered', limit: 10 })
     expect(stranded.map((row) => row.id)).toContain(id)

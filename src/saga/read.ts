@@ -1,7 +1,7 @@
 import { MigrateError } from '../errors.ts'
 import type { TransactionClient } from '../model/service-database.ts'
 import type { AnySaga, StepKind } from './definition.ts'
-import type { JournalRow, SagaStatus } from './entry.ts'
+import type { Failure, JournalRow, SagaStatus } from './entry.ts'
 import { readJournals } from './journal.ts'
 
 /** A saga as operators see it. */
@@ -20,7 +20,10 @@ export interface SagaRow {
   readonly deaths: number
   /** null = nobody works on it now */
   readonly host: string | null
-  readonly failure: { readonly step: string | null; readonly code: string; readonly message: string } | null
+  /** why it goes back, or is stuck */
+  readonly failure: Failure | null
+  /** of its last commit, while it is open: a compensation that is stuck has another one than `failure` */
+  readonly lastError: Failure | null
   /** ISO 8601 */
   readonly startedAt: string
   readonly endedAt: string | null
@@ -35,8 +38,13 @@ const STRANDED = `(s.ended_at is null and s.owner is null and s.status <> 'STUCK
   select from eventing.saga_worker w, unnest(w.names, w.versions) as d (name, version)
   where w.lease_until > clock_timestamp() and d.name = s.name and d.version = s.version))`
 
+const LAST_ERROR = `(select coalesce(e.entry -> 'failure', (e.entry -> 'error') || jsonb_build_object('step', e.entry -> 'step'))
+  from eventing.saga_journal j, jsonb_array_elements(j.entries) with ordinality as e (entry, n)
+  where s.ended_at is null and j.saga_id = s.id and j.seq = s.seq and (e.entry ? 'failure' or e.entry ? 'error')
+  order by e.n desc limit 1)`
+
 const COLUMNS = `s.id, s.name, s.version, s.status, ${STRANDED} as stranded, s.step, s.waiting, s.seq, s.epoch::text, s.deaths,
-  (select w.host from eventing.saga_worker w where w.id = s.owner) as host, s.failure,
+  (select w.host from eventing.saga_worker w where w.id = s.owner) as host, s.failure, ${LAST_ERROR} as "lastError",
   ${iso('s.started_at')} as "startedAt", ${iso('s.ended_at')} as "endedAt", ${iso('s.due_at')} as "dueAt",
   ${iso('s.deadline')} as deadline,
   extract(epoch from coalesce(s.ended_at, clock_timestamp()) - s.started_at)::float8 as seconds`
@@ -104,16 +112,23 @@ export async function showSaga(client: TransactionClient, service: string, prefi
 }
 
 async function findSaga(client: TransactionClient, service: string, prefix: string): Promise<string> {
-  const { rows } = await client.query(
-    `select id from eventing.saga where starts_with(id::text, $1) order by started_at desc limit 2`,
-    [prefix.toLowerCase()],
-  )
+  const unknown = new MigrateError('SAGA_UNKNOWN', { saga: prefix, service })
+  const start = prefix.toLowerCase()
+  if (start.length < 4 || !UUID_START.test(start + SHAPE.slice(start.length))) throw unknown
+  // by the key: sagas are many, and `--watch` looks often
+  const { rows } = await client.query(`select id from eventing.saga where id between $1 and $2 limit 2`, [
+    start + SHAPE.slice(start.length),
+    start + SHAPE.slice(start.length).replaceAll('0', 'f'),
+  ])
   const [found, another] = rows as { id: string }[]
-  if (found === undefined || prefix.length < 4) throw new MigrateError('SAGA_UNKNOWN', { saga: prefix, service })
+  if (found === undefined) throw unknown
   if (another !== undefined)
     throw new MigrateError('SAGA_AMBIGUOUS', { saga: prefix, one: found.id, other: another.id })
   return found.id
 }
+
+const SHAPE = '00000000-0000-0000-0000-000000000000'
+const UUID_START = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 
 /** Enough of a definition to tell where a saga is: its functions are in other processes. */
 export function definitionOf({ name, version, steps }: Pick<SagaDetails, 'name' | 'version' | 'steps'>): AnySaga {

@@ -7,7 +7,7 @@ export function listText(sagas: readonly SagaRow[], ansi: Colors): string {
   const columns = ['saga', 'definition', 'status', 'step', 'waits for', 'age', 'why']
   const rows = sagas.map((saga) => [
     ...[saga.id, `${line(saga.name)}/${saga.version}`, statusText(saga, ansi), line(saga.step ?? '-')],
-    ...[saga.waiting ?? '-', age(saga.seconds), saga.failure === null ? '' : line(saga.failure.message)],
+    ...[saga.waiting ?? '-', age(saga.seconds), line((saga.lastError ?? saga.failure)?.message ?? '')],
   ])
   return titled(columns, rows, ansi)
 }
