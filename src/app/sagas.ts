@@ -53,14 +53,15 @@ const LOOK_EVERY = 250
 /** What became of one order. */
 export interface Ordered {
   readonly saga: SagaDetails
-  /** null: it was only asked what it would do */
+  /** null: it was only asked what it would do, or it was not possible */
   readonly after: SagaState | null
+  readonly error: MigrateError | null
 }
 
 /**
- * Gives an order to sagas, each in a transaction of its own. Of the first that is not possible the error is thrown, and
- * those before it are done. `expectSeq`: entry of the journal that was seen, null = the one that is read now. Throws
- * SAGA_NOT_POSSIBLE, SAGA_MOVED, SAGA_UNKNOWN.
+ * Gives an order to sagas, each in a transaction of its own: where one is not possible (SAGA_NOT_POSSIBLE, SAGA_MOVED) the
+ * others are given all the same. `expectSeq`: entry of the journal that was seen, null = the one that is read now. Throws
+ * SAGA_UNKNOWN and SAGA_AMBIGUOUS before anything is done.
  */
 export async function orderSagas(
   app: App,
@@ -73,17 +74,25 @@ export async function orderSagas(
   }: { ids: readonly string[]; order: Order; expectSeq: number | null; dryRun: boolean },
 ): Promise<Ordered[]> {
   const database = await eventing(app, service)
-  const done: Ordered[] = []
-  for (const id of ids) {
-    const saga = await showSaga(database, service, id)
+  const found: SagaDetails[] = []
+  for (const id of ids) found.push(await showSaga(database, service, id))
+  const give = async (saga: SagaDetails): Promise<SagaState | null> => {
     const seq = expectSeq ?? saga.seq
     if (saga.seq !== seq)
       throw new MigrateError('SAGA_MOVED', { saga: saga.id, service, found: saga.seq, expected: seq })
     if (dryRun) planOrder(saga, service, order)
-    const after = dryRun
+    return dryRun
       ? null
       : await database.transaction((tx) => giveOrder(tx, saga, { ...order, service, expectSeq: seq }))
-    done.push({ saga, after })
+  }
+  const done: Ordered[] = []
+  for (const saga of found) {
+    try {
+      done.push({ saga, after: await give(saga), error: null })
+    } catch (error) {
+      if (!(error instanceof MigrateError)) throw error
+      done.push({ saga, after: null, error })
+    }
   }
   // workers look by themselves before long
   if (!dryRun) await database.query(`select pg_notify('eventing_saga', '')`).catch(() => undefined)

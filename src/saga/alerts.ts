@@ -70,7 +70,7 @@ const TROUBLES = `
     group by o.definition
     union all
     select 'saga-late', o.id::text, o.definition, o.step, '', 1
-    from open o where o.status <> 'STUCK' and o.deadline < clock_timestamp() - interval '5 seconds'
+    from open o where o.status = 'RUNNING' and o.deadline < clock_timestamp() - interval '30 seconds'
     union all
     select 'saga-retrying', o.id::text, o.definition, tries.step, '', tries.n::int
     from old o, lateral (

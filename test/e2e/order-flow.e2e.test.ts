@@ -8,7 +8,7 @@ import { shop } from '../support/customers.ts'
 import { until } from '../support/messaging.ts'
 import { duplicate, type OrderFlow, type Service, SERVICES, startOrderFlow } from '../support/order-flow.ts'
 
-const ORDERS = Number(process.env.MIGRATE_ORDERS ?? 150)
+const ORDERS = Number(process.env.MIGRATE_ORDERS ?? 100)
 /** Kills: a few, or one each nine seconds for as long as it lasts. */
 const KILLS = ORDERS < 1_000 ? 2 : Number.POSITIVE_INFINITY
 const PRICES = new Map([

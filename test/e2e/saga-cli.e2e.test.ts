@@ -103,6 +103,17 @@ test('watching a saga that an order moves on, until it has ended', async () => {
   expect((await running.sagas.outcome(stuck)).status).toBe('DONE')
 })
 
+test('several at once: where one is not possible the others are done, and it says so', async () => {
+  const { data } = await json('list', 'orders', '--status', 'STUCK')
+  const other = (data.sagas as { id: string }[]).find(({ id }) => id !== stuck)?.id ?? ''
+  const both = await json('retry', 'orders', stuck, other)
+  expect(both).toMatchObject({ code: 4, issues: [{ code: 'SAGA_NOT_POSSIBLE' }] })
+  expect(both.data.sagas).toMatchObject([
+    { id: stuck, status: 'DONE', after: null, error: 'SAGA_NOT_POSSIBLE' },
+    { id: other, status: 'STUCK', after: 'RUNNING', error: null },
+  ])
+})
+
 test('one whose version nobody has is STRANDED', async () => {
   const id = randomUUID()
   await new Sagas(db.pool, { sagas: [saga] }).start(saga, { n: 3 }, { id })

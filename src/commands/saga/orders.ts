@@ -1,5 +1,7 @@
 import type { Command } from 'commander'
+import type { Ordered } from '../../app/sagas.ts'
 import type { Order } from '../../saga/operate.ts'
+import type { Colors } from '../../ui/text.ts'
 import { type CommandContext, defineCommand } from '../command.ts'
 import { personName } from '../person.ts'
 import { numberOf, open, usage } from './open.ts'
@@ -97,27 +99,33 @@ async function give(
   await using app = await open(context)
   const done = await orderSagas(app, service, { ids, order, expectSeq: seq, dryRun })
   const [first] = done
+  if (done.length === 1 && first?.error) throw first.error
+  const failed = done.flatMap(({ error }) => error ?? [])
+  const worked = done.find(({ after }) => after !== null)
   context.output.result(
     {
-      ...{ schema: `migrate.saga-${name}/1`, status: 'ok' },
+      ...{ schema: `migrate.saga-${name}/1`, status: failed.length === 0 ? 'ok' : 'action_required' },
       data: {
         dryRun,
-        sagas: done.map(({ saga, after }) => ({ id: saga.id, status: saga.status, after: after?.status ?? null })),
+        sagas: done.map(({ saga, after, error }) => ({
+          ...{ id: saga.id, status: saga.status, after: after?.status ?? null, error: error?.code ?? null },
+        })),
       },
+      issues: failed.map(({ code, message, hint }) => ({ code, severity: 'error', message, hint })),
       nextSteps:
-        dryRun || first === undefined
+        worked === undefined
           ? []
-          : [{ cmd: `migrate saga show ${service} ${first.saga.id.slice(0, 8)} --watch`, why: 'see how it goes on' }],
+          : [{ cmd: `migrate saga show ${service} ${worked.saga.id.slice(0, 8)} --watch`, why: 'see how it goes on' }],
     },
-    (ansi) =>
-      done
-        .map(({ saga, after }) => {
-          const step = saga.step === null ? '' : ` at ${saga.step}`
-          if (after === null) return `would ${name} ${saga.id}, which is ${saga.status}${step}`
-          return `${ansi.green('✔')} ${saga.id} was ${saga.status}${step}, and is ${after.status}`
-        })
-        .join('\n'),
+    (ansi) => done.map((each) => line(each, name, ansi)).join('\n'),
   )
+}
+
+function line({ saga, after, error }: Ordered, verb: string, ansi: Colors): string {
+  const step = saga.step === null ? '' : ` at ${saga.step}`
+  if (error !== null) return `${ansi.red('✖')} ${error.message}`
+  if (after === null) return `would ${verb} ${saga.id}, which is ${saga.status}${step}`
+  return `${ansi.green('✔')} ${saga.id} was ${saga.status}${step}, and is ${after.status}`
 }
 
 function json(text: string): unknown {
