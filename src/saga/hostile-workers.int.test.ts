@@ -36,7 +36,7 @@ async function until(question: string, values: unknown[] = []): Promise<void> {
 const BLOCKED = `(select count(*) from pg_locks where locktype = 'advisory' and not granted)`
 
 describe('a start that is under way when its worker ends', () => {
-  it.fails('leaves no saga that belongs to nobody', async () => {
+  it('leaves no saga that belongs to nobody', async () => {
     const saga = defineSaga<null>({ name: 'Orphan', version: 1, locks: () => ['orphan'] })
       .call('one', { compensate: null, execute: async () => 1 })
       .build()
@@ -68,7 +68,7 @@ describe('a start that is under way when its worker ends', () => {
     expect(status).toBe('DONE')
   })
 
-  it.fails('is heard before the worker is done', async () => {
+  it('is heard before the worker is done', async () => {
     const calls: string[] = []
     const open = Promise.withResolvers<void>()
     const answered = Promise.withResolvers<void>()
@@ -112,7 +112,7 @@ const inTwoRounds = (): Promise<void> =>
   inTransaction(db.pool, async (tx) => void (await tx.query(`select pg_sleep(1)`)))
 
 describe('a worker that gives back what it does not know of', () => {
-  it.fails('keeps what is started at that moment', async () => {
+  it('keeps what is started at that moment', async () => {
     const calls: string[] = []
     const gate = Promise.withResolvers<void>()
     const saga = defineSaga<null>({ name: 'GivenBack', version: 1 })
@@ -153,7 +153,7 @@ describe('a worker that gives back what it does not know of', () => {
 })
 
 describe('a worker that is to end', () => {
-  it.fails('ends also when the database went away before it was told', async () => {
+  it('ends also when the database went away before it was told', async () => {
     let away = false
     const tried = Promise.withResolvers<void>()
     const gate = Promise.withResolvers<void>()
