@@ -1,5 +1,5 @@
 import type { Action, CompensationContext, Probe, StepContext } from './definition.ts'
-import { type Entry, type Fault, faultOf } from './entry.ts'
+import { type Entry, type Fault, faultOf, readable } from './entry.ts'
 import { isRefusal } from './refusal.ts'
 
 export type Call = Extract<Action, { by: 'call' }>
@@ -37,7 +37,7 @@ export async function tryCall(action: Call, context: Context, timeout: number, d
     if (direction === 'execute' && isRefusal(error)) {
       return { entry: { do: 'refused', step, error: faultOf(error) } }
     }
-    return { unknown: error instanceof Error ? error : new Error(String(error)), fault: faultOf(error) }
+    return { unknown: error instanceof Error ? error : new Error(readable(error)), fault: faultOf(error) }
   } finally {
     clearTimeout(timer)
   }
@@ -73,8 +73,12 @@ export function storable(result: unknown): unknown {
   if (result === undefined) return undefined
   const text = JSON.stringify(result)
   if (text === undefined) throw new TypeError('the result of the step is not JSON')
-  // jsonb has no NUL, and no half of a character
-  if (/\\u0000|\\ud[89a-f]/i.test(text))
-    throw new TypeError('the result of the step has characters that jsonb does not take')
+  if (!isJsonb(text)) throw new TypeError('the result of the step has characters that jsonb does not take')
   return JSON.parse(text) as unknown
+}
+
+/** Of JSON as JSON.stringify writes it: jsonb has no NUL, and no half of a character. */
+export function isJsonb(text: string): boolean {
+  // a backslash before the escape makes it plain text
+  return !/(?<!\\)(?:\\\\)*\\u(?:0000|d[89a-f])/.test(text)
 }

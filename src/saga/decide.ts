@@ -60,7 +60,9 @@ export function isPastPivot(definition: AnySaga, state: SagaState): boolean {
     if (kind === 'compensable') return false
     // an operator lets it be tried again
     if (progress === 'none') return doubtful
-    return kind === 'retriable' || !['refused', 'failed'].includes(progress)
+    if (kind === 'retriable') return true
+    // the last try was not sent or was rolled back, but one before it may have happened
+    return progress === 'failed' ? doubtful : progress !== 'refused'
   })
 }
 

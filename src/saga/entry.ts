@@ -1,3 +1,5 @@
+import { inspect } from 'node:util'
+
 /** Forwards, or taking back. */
 export type Direction = 'execute' | 'compensate'
 
@@ -72,13 +74,15 @@ export type SagaStatus = 'RUNNING' | 'COMPENSATING' | 'STUCK' | 'DONE' | 'COMPEN
 
 /** An error, without its stack; what a driver says may have a part of a row in it, so it is kept short. */
 export function faultOf(error: unknown): Fault {
-  if (!(error instanceof Error)) return { code: 'Error', message: clip(String(error)) }
+  if (!(error instanceof Error)) return { code: 'Error', message: readable(error) }
   const code = 'code' in error && typeof error.code === 'string' ? error.code : error.name
-  return { code, message: clip(error.message) }
+  return { code: readable(code), message: readable(error.message) }
 }
 
-function clip(text: string): string {
-  // the database takes no NUL, and nobody reads more
-  const clean = text.replaceAll('\u0000', ' ').toWellFormed()
-  return clean.length > 500 ? `${clean.slice(0, 500)}…` : clean
+/** As the journal takes it. Somebody else made the error, so it need not be the text that its type says. */
+export function readable(given: unknown): string {
+  const text = typeof given === 'string' ? given : inspect(given, { breakLength: Number.POSITIVE_INFINITY })
+  const short = text.length > 500 ? `${text.slice(0, 500)}…` : text
+  // the database takes neither NUL nor the half of a character that cutting may leave
+  return short.replaceAll('\u0000', ' ').toWellFormed()
 }

@@ -1,6 +1,7 @@
 import { asMigrateError } from '../errors.ts'
 import { pause } from '../model/pause.ts'
 import type { ConnectionPool } from '../model/service-database.ts'
+import { inTransaction } from '../transaction.ts'
 import type { AnySaga } from './definition.ts'
 import type { Claimed } from './journal.ts'
 
@@ -46,14 +47,12 @@ export class Lease {
   async giveUpLost(known: () => readonly string[]): Promise<void> {
     if (performance.now() < this.#looked + this.#options.ttl / 3) return
     this.#looked = performance.now()
-    await this.#giveUp(known())
-  }
-
-  async #giveUp(except: readonly string[]): Promise<void> {
+    // until the statement has a connection others may have been started here
     await this.#pool.query(
       `update eventing.saga set owner = null, epoch = epoch + 1, due_at = clock_timestamp()
-       where owner = $1 and id <> all ($2::uuid[])`,
-      [this.#worker, except],
+       where owner = $1 and id <> all ($2::uuid[])
+         and (epoch > 0 or started_at < clock_timestamp() - $3 * interval '1 ms')`,
+      [this.#worker, known(), this.#options.ttl],
     )
   }
 
@@ -69,9 +68,16 @@ export class Lease {
 
   /** Gives back everything, and the row. */
   async end(): Promise<void> {
-    if (this.#worker === null) return
-    await this.#giveUp([])
-    await this.#pool.query(`delete from eventing.saga_worker where id = $1`, [this.#worker])
+    const worker = this.#worker
+    if (worker === null) return
+    await inTransaction(this.#pool, async (tx) => {
+      // the row first: it waits for starts under way, and those after it find no owner
+      await tx.query(`delete from eventing.saga_worker where id = $1`, [worker])
+      await tx.query(
+        `update eventing.saga set owner = null, epoch = epoch + 1, due_at = clock_timestamp() where owner = $1`,
+        [worker],
+      )
+    })
     this.#worker = null
   }
 

@@ -1,4 +1,5 @@
 import type { ConnectionPool } from '../model/service-database.ts'
+import { driverFacts, isTransient } from '../model/transient.ts'
 import { inTransaction } from '../transaction.ts'
 import { type Context, storable } from './call.ts'
 import { DEFAULT_TIMEOUT } from './decide.ts'
@@ -54,8 +55,16 @@ export async function runLocal(
     return moved === null ? { do: 'unclear' } : { do: 'committed', moved }
   } catch (error) {
     // it may have been committed: the journal knows
-    if (committing) return { do: 'unclear' }
+    if (committing && !isAnswer(error)) return { do: 'unclear' }
     const refused = direction === 'execute' && isRefusal(error)
     return { do: 'failed', error, refused: refused ? { do: 'refused', step: step.name, error: faultOf(error) } : null }
   }
 }
+
+/** The server has refused the commit, as a deferred constraint does: it was rolled back, and would be again. */
+function isAnswer(error: unknown): boolean {
+  const { code } = driverFacts(error)
+  return /^[0-9A-Z]{5}$/.test(code) && code !== COMPLETION_UNKNOWN && !isTransient(error)
+}
+
+const COMPLETION_UNKNOWN = '40003'

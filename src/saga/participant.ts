@@ -1,7 +1,7 @@
 import { MigrateError } from '../errors.ts'
 import type { TransactionClient } from '../model/service-database.ts'
 import { storable } from './call.ts'
-import type { Direction } from './entry.ts'
+import { type Direction, readable } from './entry.ts'
 import { isRefusal } from './refusal.ts'
 
 /** What a saga asks of a participant, read from its idempotency key. */
@@ -103,7 +103,7 @@ async function refusable(tx: TransactionClient, run: () => Promise<unknown>): Pr
   } catch (error) {
     if (!isRefusal(error)) throw error
     await tx.query('rollback to savepoint saga_participant')
-    return { outcome: 'refused', reason: String(error.context.reason) }
+    return { outcome: 'refused', reason: readable(error.context.reason) }
   }
 }
 

@@ -14,7 +14,7 @@ export function retryIn(step: Step, direction: Direction, progress: Progress, { 
   const policy = (direction === 'execute' ? step.retry : step.compensationRetry) ?? {}
   const attempts = policy.attempts ?? ATTEMPTS[forever ? 'retriable' : direction]
   if (progress.attempts >= attempts) return null
-  if (error instanceof Error && policy.permanent?.(error) === true) return null
+  if (error instanceof Error && isPermanent(policy, error)) return null
   const wait = backoff(policy, progress.attempts)
   const limit = forever || direction === 'compensate' ? undefined : step.deadline
   return limit !== undefined && now + wait - progress.since > limit ? null : wait
@@ -23,6 +23,15 @@ export function retryIn(step: Step, direction: Direction, progress: Progress, { 
 interface Failed {
   readonly now: number
   readonly error: unknown
+}
+
+/** A policy that throws knows nothing of this error. */
+function isPermanent({ permanent }: RetryPolicy, error: Error): boolean {
+  try {
+    return permanent?.(error) === true
+  } catch {
+    return false
+  }
 }
 
 /** Doubles, with jitter, so that what failed together does not come again together. */

@@ -129,13 +129,15 @@ export class SagaRecord {
     return true
   }
 
-  /** An outage is waited out, but not by a process that is about to end. */
+  /** An outage is waited out, but not by a process that is about to end, whether it was told before or during it. */
   #patiently<T>(work: () => Promise<T>): Promise<T> {
-    const ending = this.#engine.draining.aborted
-    return retry(work, {
-      ...{ signal: NEVER, first: 50, slowest: 1_000, passes: (error) => isTransient(error) },
-      ...(ending && { giveUpAfter: 5_000 }),
-    })
+    const { draining } = this.#engine
+    let last = Number.POSITIVE_INFINITY
+    const passes = (error: unknown): boolean => {
+      if (draining.aborted) last = Math.min(last, performance.now() + LAST_TRIES)
+      return isTransient(error) && performance.now() < last
+    }
+    return retry(work, { signal: NEVER, first: 50, slowest: 1_000, passes })
   }
 
   async #failpoints(when: 'before' | 'after', entries: readonly Entry[]): Promise<void> {
@@ -146,6 +148,9 @@ export class SagaRecord {
 }
 
 const NEVER = new AbortController().signal
+
+/** Milliseconds for which a process that is to end goes on trying. */
+const LAST_TRIES = 5_000
 
 /** For tests of crashes: `intent-execute-STEP`, `done-compensate-STEP`, `refused-STEP`, `compensate`, `ended` … */
 export function placeOf(entry: Entry): string {

@@ -12,7 +12,7 @@ import { bytesOf, commitMoves, type Move, type Moved } from './journal.ts'
 import { type Outcome, OutcomeWaiters } from './outcome.ts'
 import { registerDefinitions } from './register.ts'
 import { receiveReplies, type SagaReply } from './reply.ts'
-import { type Launch, type Launched, launchOf, launchSagas } from './start.ts'
+import { type Launch, type Launched, launchOf, launchSagas, UUID } from './start.ts'
 import { SagaWorker } from './worker.ts'
 
 /** The channel on which workers are told that sagas are due, and those who wait that one has ended. */
@@ -143,8 +143,10 @@ export class Sagas {
     if ((await receiveReplies(tx, this.#options.sagas, replies)) > 0) this.#doorbell.ringAfter()
   }
 
-  /** Resolves when the saga has ended, or is stuck. */
-  outcome(id: string, options: { readonly signal?: AbortSignal } = {}): Promise<Outcome<unknown>> {
+  /** Resolves when the saga has ended, or is stuck. Rejects with SAGA_UNKNOWN. */
+  async outcome(id: string, options: { readonly signal?: AbortSignal } = {}): Promise<Outcome<unknown>> {
+    // the database would refuse the look for all who wait
+    if (!UUID.test(id.toLowerCase())) throw new MigrateError('SAGA_UNKNOWN', { saga: id, service: 'this service' })
     return this.#waiters.wait(id.toLowerCase(), options.signal ?? NEVER)
   }
 

@@ -1,5 +1,6 @@
 import { MigrateError } from '../errors.ts'
 import type { TransactionClient } from '../model/service-database.ts'
+import { isJsonb } from './call.ts'
 import { decide } from './decide.ts'
 import type { AnySaga, SagaDefinition } from './definition.ts'
 import type { Entry } from './entry.ts'
@@ -28,7 +29,7 @@ export interface Launched {
   readonly at: number
 }
 
-const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
+export const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 const TRACEPARENT = /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/
 
 /** Throws SAGA_INPUT_INVALID. */
@@ -70,7 +71,7 @@ function encode(input: unknown, invalid: (reason: string, cause?: unknown) => Mi
     throw invalid('it is not JSON', cause)
   }
   if (text === undefined) throw invalid('it is not JSON')
-  if (/\\u0000|\\ud[89a-f]/i.test(text)) throw invalid('it has characters that jsonb does not take')
+  if (!isJsonb(text)) throw invalid('it has characters that jsonb does not take')
   return text
 }
 

@@ -41,6 +41,8 @@ export class SagaWorker {
   /** being started here */
   readonly #expected = new Set<string>()
   #wake: (() => void) | null = null
+  /** a stint has ended, or a start was answered */
+  #heard: (() => void) | null = null
   /** something became due during the last look */
   #again = false
   /** something may be due that there was no room for */
@@ -76,6 +78,7 @@ export class SagaWorker {
 
   forget(id: string): void {
     this.#expected.delete(id.toLowerCase())
+    this.#heard?.()
   }
 
   adopt(launch: Launch, at: number): void {
@@ -95,7 +98,7 @@ export class SagaWorker {
         })
         if (!more) await this.#rest()
       }
-      await Promise.allSettled([...this.#running.values()])
+      await this.#settled()
       await this.#waking
     } finally {
       ending.abort()
@@ -103,6 +106,15 @@ export class SagaWorker {
       this.#bell.close()
       await Promise.allSettled([beating, cleaning])
       await this.#lease.end().catch(onTrouble)
+    }
+  }
+
+  /** Until everything that is under way has ended, what is being started here included. */
+  async #settled(): Promise<void> {
+    while (this.#running.size + this.#expected.size > 0) {
+      await new Promise<void>((resolve) => {
+        this.#heard = resolve
+      })
     }
   }
 
@@ -142,6 +154,7 @@ export class SagaWorker {
     this.#running.set(id, running)
     void running.then(() => {
       if (this.#running.get(id) === running) this.#running.delete(id)
+      this.#heard?.()
       if (this.#full) this.#lookAgain()
     })
   }
