@@ -187,7 +187,7 @@ describe('a worker that is to end', () => {
 })
 
 describe('transactions that stay open over a lock', () => {
-  it.fails('keep only those waiting who want that lock', { timeout: 30_000 }, async () => {
+  it('keep only those waiting who want that lock', { timeout: 30_000 }, async () => {
     const gates = new Map(['t1', 't2', 't3'].map((target) => [target, Promise.withResolvers<void>()]))
     const locking = defineSaga<string>({ name: 'Locking', version: 1, locks: (target) => [target] })
       .call('one', {

@@ -31,6 +31,8 @@ export interface Move {
   readonly release: { readonly waiting: 'lock' | 'reply' | 'retry' | null; readonly due: number | null } | null
   readonly entries: readonly Entry[]
   readonly messages: readonly SentCommand[]
+  /** it gives back locks, so it may have to wait for whoever draws tickets for them */
+  readonly unlocks: boolean
 }
 
 /** A message of the outbox with all its columns. */

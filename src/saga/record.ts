@@ -84,7 +84,8 @@ export class SagaRecord {
     const entries = this.#pending
     const last = entries.findLast((entry) => 'step' in entry && entry.step !== null)
     const step = last !== undefined && 'step' in last ? last.step : null
-    return { id, epoch, seq, status, step, failure, release, entries, messages }
+    const unlocks = this.definition.locks !== null && (status === 'DONE' || status === 'COMPENSATED')
+    return { id, epoch, seq, status, step, failure, release, entries, messages, unlocks }
   }
 
   async commit(release: Move['release'], messages: readonly SentCommand[] = []): Promise<Written> {

@@ -59,8 +59,9 @@ export interface StartedSaga<Results> {
 export class Sagas {
   readonly #pool: ConnectionPool
   readonly #options: SagasOptions
-  readonly #launches: GroupQueue<Launch, Launched>
-  readonly #moves: GroupQueue<Move, { readonly moved: Moved | null }>
+  readonly #free: Queues
+  /** of what draws or gives back locks: it may wait for a transaction of the service, and keeps nobody else waiting */
+  readonly #locking: Queues
   readonly #waiters: OutcomeWaiters
   readonly #doorbell: Doorbell
   /** of the relay */
@@ -75,16 +76,8 @@ export class Sagas {
     this.#doorbell = new Doorbell(pool, CHANNEL)
     this.#outbox = new Doorbell(pool, OUTBOX_CHANNEL)
     this.#waiters = new OutcomeWaiters(pool, CHANNEL, (id) => this.#worker?.has(id) === true)
-    this.#launches = new GroupQueue({
-      write: (launches) => grouped(launches, (some) => launchSagas(pool, some)),
-      keyOf: ({ id }) => id,
-      bytesOf: ({ input }) => input.length + 500,
-    })
-    this.#moves = new GroupQueue({
-      write: (moves) => grouped(moves, async (some) => (await commitMoves(pool, some)).map((moved) => ({ moved }))),
-      keyOf: ({ id }) => id,
-      bytesOf,
-    })
+    this.#free = openQueues(pool)
+    this.#locking = openQueues(pool)
   }
 
   /**
@@ -114,7 +107,7 @@ export class Sagas {
     const owner = worker?.expect(id) ?? null
     try {
       const launch = await launchOf(definition, input, { id, traceparent: traceparent ?? null, owner })
-      const { outcome, owned, at } = await this.#launches.add(launch)
+      const { outcome, owned, at } = await (launch.locks.length > 0 ? this.#locking : this.#free).launches.add(launch)
       if (owned) worker?.adopt(launch, at)
       else this.#doorbell.ring()
       return this.#started(launch.id, outcome === 'exists')
@@ -193,7 +186,7 @@ export class Sagas {
   }
 
   async #commit(move: Move): Promise<Moved | null> {
-    const { moved } = await this.#moves.add(move)
+    const { moved } = await (move.unlocks ? this.#locking : this.#free).moves.add(move)
     if (move.messages.length > 0) this.#outbox.ring()
     return moved
   }
@@ -208,6 +201,27 @@ export class Sagas {
 }
 
 const NEVER = new AbortController().signal
+
+interface Queues {
+  readonly launches: GroupQueue<Launch, Launched>
+  readonly moves: GroupQueue<Move, { readonly moved: Moved | null }>
+}
+
+/** What comes at the same time shares statements and commits. */
+function openQueues(pool: ConnectionPool): Queues {
+  return {
+    launches: new GroupQueue({
+      write: (launches) => grouped(launches, (some) => launchSagas(pool, some)),
+      keyOf: ({ id }) => id,
+      bytesOf: ({ input }) => input.length + 500,
+    }),
+    moves: new GroupQueue({
+      write: (moves) => grouped(moves, async (some) => (await commitMoves(pool, some)).map((moved) => ({ moved }))),
+      keyOf: ({ id }) => id,
+      bytesOf,
+    }),
+  }
+}
 
 /** One that the database refuses does not take the others of its statement with it. */
 async function grouped<Item, Done>(
