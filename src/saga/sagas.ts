@@ -116,7 +116,10 @@ export class Sagas {
     }
   }
 
-  /** The same inside a transaction of the caller, together with what the caller writes there. */
+  /**
+   * The same inside a transaction of the caller, together with what the caller writes there. Commit soon: until then sagas
+   * that want the same locks can neither start nor end, and those of one statement with them wait too.
+   */
   async startIn<Input, Results>(
     tx: TransactionClient,
     definition: SagaDefinition<Input, Results>,
