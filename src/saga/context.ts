@@ -35,6 +35,7 @@ export function commandOf(record: SagaRecord, step: Step, direction: Direction, 
   const action = step.action as Extract<Step['action'], { by: 'command' }>
   const command = direction === 'execute' ? action.execute(context) : (action.compensate?.(context) as Command)
   const { topic, type, payload, key = context.sagaId } = command
+  storable([topic, type, key])
   return {
     // each try has an id of its own: an inbox would pass over one that it knows, and nobody would reply
     ...{ id: randomUUID(), aggregateType: 'saga', aggregateId: key, topic, type, payload: storable(payload) ?? null },

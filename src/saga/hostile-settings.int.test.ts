@@ -23,7 +23,9 @@ describe.each([
     const pool = openPool(`${db.url}?options=${options}`, connections)
     const { rows } = await pool.query(`show default_transaction_isolation`)
     expect(rows).toEqual([{ default_transaction_isolation: isolation }])
-    const saga = defineSaga<{ refuses: boolean }>({ name: `At${isolation.replace(' ', '')}`, version: 1 })
+    const saga = defineSaga<{ refuses: boolean }>({
+      ...{ name: `At${isolation.replace(' ', '')}`, version: 1, locks: ({ refuses }) => (refuses ? ['till'] : []) },
+    })
       .local('one', {
         ...{ retry: { first: 5, attempts: 100 }, compensationRetry: { first: 5, attempts: 100 } },
         execute: (tx, { sagaId }) => tx.query(insert, [sagaId, 'one']).then(() => null),

@@ -3,10 +3,11 @@ import { Doorbell } from '../bell.ts'
 import { MigrateError } from '../errors.ts'
 import { GroupQueue } from '../group-queue.ts'
 import type { ConnectionPool, TransactionClient } from '../model/service-database.ts'
-import { isTransient } from '../model/transient.ts'
+import { driverFacts, isTransient } from '../model/transient.ts'
 import type { Alerts } from '../model/alert.ts'
 import { OUTBOX_CHANNEL } from '../outbox/relay.ts'
 import { retry } from '../retry.ts'
+import { inTransaction } from '../transaction.ts'
 import type { AnySaga, SagaDefinition } from './definition.ts'
 import { bytesOf, commitMoves, type Move, type Moved } from './journal.ts'
 import { type Outcome, OutcomeWaiters } from './outcome.ts'
@@ -51,7 +52,10 @@ export interface StartedSaga<Results> {
   readonly id: string
   /** true: it had been started before, with the same input */
   readonly repeated: boolean
-  /** Resolves when it has ended, or is stuck. Rejects when the signal aborts. */
+  /**
+   * Resolves when it has ended, or is stuck. Rejects when the signal aborts. After `startIn` ask when the transaction is
+   * committed: before that there is no such saga.
+   */
   outcome(options?: { readonly signal?: AbortSignal }): Promise<Outcome<Results>>
 }
 
@@ -214,7 +218,7 @@ interface Queues {
 function openQueues(pool: ConnectionPool): Queues {
   return {
     launches: new GroupQueue({
-      write: (launches) => grouped(launches, (some) => launchSagas(pool, some)),
+      write: (launches) => grouped(launches, (some) => launchAnyhow(pool, some)),
       keyOf: ({ id }) => id,
       bytesOf: ({ input }) => input.length + 500,
     }),
@@ -225,6 +229,22 @@ function openQueues(pool: ConnectionPool): Queues {
     }),
   }
 }
+
+/** Also where transactions are something else by default. */
+async function launchAnyhow(pool: ConnectionPool, launches: readonly Launch[]): Promise<(Launched | Error)[]> {
+  try {
+    return await launchSagas(pool, launches)
+  } catch (error) {
+    if (driverFacts(error).code !== WRONG_ISOLATION) throw error
+    return inTransaction(pool, async (tx) => {
+      await tx.query('set transaction isolation level read committed')
+      return launchSagas(tx, launches)
+    })
+  }
+}
+
+/** Of eventing.saga_start. */
+const WRONG_ISOLATION = '25001'
 
 /** One that the database refuses does not take the others of its statement with it. */
 async function grouped<Item, Done>(
