@@ -33,7 +33,7 @@ export async function runLocal(
 ): Promise<LocalOutcome> {
   const { timeout = DEFAULT_TIMEOUT } = step
   const { direction } = context
-  let committing = false
+  let [committing, over] = [false, false]
   let done: Entry | null = null
   try {
     const moved = await inTransaction(pool, async (tx) => {
@@ -47,6 +47,8 @@ export async function runLocal(
         ...(direction === 'execute' && result !== undefined && { result }),
       }
       await failpoint?.(`saga.before-${placeOf(done)}`)
+      // its connection was lost meanwhile, and somebody else decides what comes next
+      if (over) throw new Error('the transaction has ended')
       const [found] = await commitMoves(tx, [moveOf(done)])
       committing = true
       return found ?? null
@@ -54,6 +56,7 @@ export async function runLocal(
     if (done !== null) await failpoint?.(`saga.after-${placeOf(done)}`)
     return moved === null ? { do: 'unclear' } : { do: 'committed', moved }
   } catch (error) {
+    over = true
     // it may have been committed: the journal knows
     if (committing && !isAnswer(error)) return { do: 'unclear' }
     const refused = direction === 'execute' && isRefusal(error)

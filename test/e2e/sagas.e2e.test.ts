@@ -16,7 +16,7 @@ const ending = new AbortController()
 let carrying: Promise<void>
 /** every place that a purchase comes by, and what it amounts to, when nothing happens */
 const places = new Map<Path, string[]>()
-const undisturbed = new Map<Path, unknown>()
+const undisturbed = new Map<Path, Amount>()
 
 beforeAll(async () => {
   db = await startEventing({ name: 'sagas' })
@@ -63,8 +63,14 @@ function runWorker(failpoint?: (name: string) => Promise<void>): Worker & AsyncD
   }
 }
 
+interface Amount {
+  readonly status?: string
+  readonly local: readonly string[]
+  readonly remote: readonly string[]
+}
+
 /** What a saga amounts to: its end, and what participants did, in order; the parts of a group in order of their names. */
-async function amount(id: string): Promise<unknown> {
+async function amount(id: string): Promise<Amount> {
   const [row] = await db.query<{ status: string }>(
     `select status, owner, due_at, step from eventing.saga where id = $1`,
     [id],
@@ -77,6 +83,20 @@ async function amount(id: string): Promise<unknown> {
     if (one === two + 1 && two >= 0) [remote[one], remote[two]] = [remote[two] ?? '', remote[one] ?? '']
   }
   return { ...row, local: local.map(({ what }) => what), remote }
+}
+
+/**
+ * Of a group of which one step refuses, another one whose answer was lost may be taken back before it is asked for again:
+ * then it never happened, which is as good as both.
+ */
+function balanced(path: Path, found: Amount | undefined): unknown {
+  if (path !== 'group' || found === undefined) return found
+  const [done, undone] = ['pack execute', 'pack compensate'].map((what) => found.remote.indexOf(what)) as [
+    number,
+    number,
+  ]
+  if (done < 0 || undone < done) return found
+  return { ...found, remote: found.remote.filter((_, n) => n !== done && n !== undone) }
 }
 
 const ended = async (id: string): Promise<boolean> => {
@@ -97,7 +117,9 @@ function chosen(): { path: Path; place: string }[] {
   const all = [...places].flatMap(([path, names]) => names.map((place) => ({ path, place })))
   if (FULL) return all
   const random = seededRandom(42)
-  return Array.from({ length: Math.ceil(all.length / 20) }, () => pick(all, random))
+  const some = Array.from({ length: Math.ceil(all.length / 20) }, () => pick(all, random))
+  // in the middle of a local step, which goes on although its transaction is gone
+  return [{ path: 'done', place: 'saga.before-done-execute-order' }, ...some]
 }
 
 describe('a purchase', () => {
@@ -136,7 +158,7 @@ describe('a purchase', () => {
       expect(rows, place).toHaveLength(1)
       await using _ = runWorker()
       await until(`${place} is recovered`, () => ended(id))
-      expect(await amount(id), `${path} ${place}`).toEqual(undisturbed.get(path))
+      expect(balanced(path, await amount(id)), `${path} ${place}`).toEqual(balanced(path, undisturbed.get(path)))
     }
     expect(await db.query(`select from eventing.saga_lock`)).toEqual([])
   })
@@ -153,7 +175,7 @@ describe('a purchase', () => {
       await using here = runWorker(crash)
       await (await here.sagas.start(here.saga, { path }, { id })).outcome()
       expect(crashed, place).not.toBe(null)
-      expect(await amount(id), `${path} ${place}`).toEqual(undisturbed.get(path))
+      expect(balanced(path, await amount(id)), `${path} ${place}`).toEqual(balanced(path, undisturbed.get(path)))
     }
   })
 
