@@ -1,3 +1,5 @@
+import { isTransient } from './model/transient.ts'
+
 /** Statements under way at once: while one waits for the disk the next one is already worked on. */
 const UNDER_WAY = 3
 /** Items and bytes that one statement takes at most. */
@@ -5,7 +7,7 @@ const MOST = 256
 const MOST_BYTES = 1024 * 1024
 
 export interface GroupOptions<Item, Done> {
-  /** one statement: a result or an error for each, or a rejection for all */
+  /** one statement: a result or an error for each, or a rejection for all, which are tried one by one then */
   readonly write: (items: readonly Item[]) => Promise<(Done | Error)[]>
   /** items of one key are written one after the other, never in one statement */
   readonly keyOf: (item: Item) => string
@@ -60,7 +62,7 @@ export class GroupQueue<Item, Done> {
   async #run(batch: readonly Waiting<Item, Done>[]): Promise<void> {
     this.#running += 1
     try {
-      const results = await this.#options.write(batch.map(({ item }) => item))
+      const results = await this.#write(batch.map(({ item }) => item))
       for (const [i, { resolve, reject }] of batch.entries()) {
         const result = results[i]
         if (result === undefined || result instanceof Error) reject(result)
@@ -72,6 +74,19 @@ export class GroupQueue<Item, Done> {
       for (const { key } of batch) this.#keys.delete(key)
       this.#running -= 1
       this.#next()
+    }
+  }
+
+  async #write(items: readonly Item[]): Promise<(Done | Error)[]> {
+    const { write } = this.#options
+    try {
+      return await write(items)
+    } catch (error) {
+      if (items.length === 1 || isTransient(error)) throw error
+      // one of them is at fault, and the others shall not suffer for it
+      const results: (Done | Error)[] = []
+      for (const item of items) results.push(...(await write([item]).catch((cause: Error) => [cause])))
+      return results
     }
   }
 

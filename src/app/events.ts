@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto'
-import { serviceOf } from '../config/service.ts'
 import { MigrateError } from '../errors.ts'
 import { appendAll, type Appended, type ExpectedVersion } from '../events/append.ts'
 import { type EventPosition, START } from '../events/define.ts'
@@ -10,6 +9,7 @@ import { type Verification, verifyEvents } from '../events/verify.ts'
 import type { Database } from '../model/sql.ts'
 import { pause } from '../model/pause.ts'
 import { retry } from '../retry.ts'
+import { eventingOf } from './eventing.ts'
 import type { App } from './open.ts'
 
 /** An event as `migrate events` shows it: as it is stored. */
@@ -132,14 +132,8 @@ export async function verifyService(
   return found
 }
 
-/** The service's database, which has schema `eventing`. Throws EVENTING_MISSING. */
-async function eventing(app: App, service: string): Promise<Database> {
-  serviceOf(app.config, service)
-  const database = app.service(service)
-  const { rows } = await database.query<{ there: boolean }>(`select to_regnamespace('eventing') is not null as there`)
-  if (rows[0]?.there !== true) throw new MigrateError('EVENTING_MISSING', { service })
-  return database
-}
+/** Throws EVENTING_MISSING. */
+const eventing = (app: App, service: string): Promise<Database> => eventingOf(app, service, 'event_store')
 
 function shown(row: EventRow): ShownEvent {
   return {

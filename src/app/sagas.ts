@@ -1,4 +1,3 @@
-import { serviceOf } from '../config/service.ts'
 import { MigrateError } from '../errors.ts'
 import type { Database } from '../model/sql.ts'
 import { pause } from '../model/pause.ts'
@@ -15,6 +14,7 @@ import {
   showSaga,
 } from '../saga/read.ts'
 import type { SagaState } from '../saga/state.ts'
+import { eventingOf } from './eventing.ts'
 import type { App } from './open.ts'
 
 export async function sagasOf(app: App, service: string, options: ListOptions): Promise<SagaRow[]> {
@@ -99,11 +99,5 @@ export async function orderSagas(
   return done
 }
 
-/** The service's database, which has schema `eventing`. Throws EVENTING_MISSING. */
-async function eventing(app: App, service: string): Promise<Database> {
-  serviceOf(app.config, service)
-  const database = app.service(service)
-  const { rows } = await database.query<{ there: boolean }>(`select to_regclass('eventing.saga') is not null as there`)
-  if (rows[0]?.there !== true) throw new MigrateError('EVENTING_MISSING', { service })
-  return database
-}
+/** Throws EVENTING_MISSING. */
+const eventing = (app: App, service: string): Promise<Database> => eventingOf(app, service, 'saga')

@@ -3,6 +3,7 @@ import { MigrateError } from '../errors.ts'
 import type { ExpectedVersion } from '../events/append.ts'
 import { type EventPosition, START } from '../events/define.ts'
 import { type CommandContext, defineCommand, type GroupDefinition } from './command.ts'
+import { countOf } from './count.ts'
 import { eventLine, verificationText } from './events-text.ts'
 import { parseEvents, readAllOf } from './events-input.ts'
 import { personName } from './person.ts'
@@ -22,7 +23,10 @@ const read = defineCommand<{ from: string; limit: string }>({
       .option('--from <version>', 'first version of the stream', '1')
       .option('--limit <count>', 'at most so many events', '1000'),
   async run(context, [service = '', stream], options) {
-    const [from, limit] = [count('--from', options.from, 'read'), count('--limit', options.limit, 'read')]
+    const [from, limit] = [
+      countOf('--from', options.from, 'events read'),
+      countOf('--limit', options.limit, 'events read'),
+    ]
     const { readEvents } = await import('../app/events.ts')
     await using app = await open(context)
     const events = await readEvents(app, service, { stream: stream ?? null, from, limit })
@@ -185,14 +189,6 @@ export const events: GroupDefinition = {
 async function open({ loadConfig }: CommandContext): Promise<App> {
   const [{ openApp }, config] = await Promise.all([import('../app/open.ts'), loadConfig()])
   return openApp(config, 'events')
-}
-
-function count(option: string, text: string, command: string): number {
-  if (/^[1-9]\d{0,8}$/.test(text)) return Number(text)
-  throw new MigrateError('USAGE', {
-    reason: `${option} takes a number from 1 on`,
-    command: `migrate events ${command}`,
-  })
 }
 
 function versionOf(text: string): ExpectedVersion {

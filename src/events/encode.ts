@@ -9,7 +9,8 @@ export function encodeJson(type: string, value: unknown): string {
   }
 }
 
-const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
+/** as the database writes it */
+export const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 
 /** The ids as the database compares them. Throws EVENT_INVALID for one that is no UUID, or is there twice. */
 export function encodeIds<Event extends { readonly id: string; readonly type: string }>(events: Event[]): Event[] {

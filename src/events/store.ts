@@ -42,8 +42,8 @@ export class EventStore<Definitions extends EventDefinitions> {
     this.pool = pool
     this.definitions = options.events
     this.#options = options
-    this.#queue = new GroupQueue({
-      write: (appends) => this.#write(appends),
+    this.#queue = new GroupQueue<Append, Appended>({
+      write: (appends) => this.#commit(appends),
       keyOf: ({ stream }) => stream,
       bytesOf: ({ events }) => events.reduce((sum, { data, metadata }) => sum + data.length + metadata.length, 0),
     })
@@ -161,20 +161,6 @@ export class EventStore<Definitions extends EventDefinitions> {
       (expected === 'exists' ? version > 0 : version === (expected === 'no-stream' ? 0 : expected))
     if (!fits) throw new MigrateError('STREAM_CONFLICT', { stream, expected, found: version })
     return { version, repeated: false }
-  }
-
-  async #write(appends: readonly Append[]): Promise<(Appended | Error)[]> {
-    try {
-      return await this.#commit(appends)
-    } catch (error) {
-      if (appends.length === 1 || isTransient(error)) throw error
-      // one of them is at fault, and the others shall not suffer for it
-      const results: (Appended | Error)[] = []
-      for (const append of appends) {
-        results.push(...(await this.#commit([append]).catch((cause: Error) => [cause])))
-      }
-      return results
-    }
   }
 
   async #commit(appends: readonly Append[]): Promise<(Appended | MigrateError)[]> {

@@ -1,5 +1,6 @@
 import type { Alert, AlertMemory, AlertName, Alerts } from '../model/alert.ts'
 import type { TransactionClient } from '../model/service-database.ts'
+import { STRANDED } from './read.ts'
 
 /** A raised alert that nobody has been told of is told again by whoever raises it after so many seconds. */
 const UNTOLD = 60
@@ -63,11 +64,9 @@ const TROUBLES = `
     ) as last on true
     where o.status = 'STUCK'
     union all
-    select 'saga-stranded', o.definition, o.definition, null, '', count(*)::int
-    from open o where o.owner is null and o.status <> 'STUCK' and o.due_at < clock_timestamp() - interval '5 seconds'
-      and not exists (select from eventing.saga_worker w, unnest(w.names, w.versions) as d (name, version)
-        where w.lease_until > clock_timestamp() and d.name = o.name and d.version = o.version)
-    group by o.definition
+    select 'saga-stranded', s.definition, s.definition, null, '', count(*)::int
+    from open s where s.due_at < clock_timestamp() - interval '5 seconds' and ${STRANDED}
+    group by s.definition
     union all
     select 'saga-late', o.id::text, o.definition, o.step, '', 1
     from open o where o.status = 'RUNNING' and o.deadline < clock_timestamp() - interval '30 seconds'

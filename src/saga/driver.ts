@@ -82,7 +82,8 @@ export class Driver {
   }
 
   async #wait({ until, for: reason }: Extract<Decision, { do: 'wait' }>): Promise<Stint | null> {
-    const { record, underWay } = { record: this.#record, underWay: this.#underWay }
+    const record = this.#record
+    const underWay = this.#underWay
     if (underWay.size > 0) {
       // what others of the group have given is kept before the slowest is waited for
       if (!record.isClean && (await record.commit(null)) === 'lost') return { end: 'lost' }

@@ -57,7 +57,7 @@ export type Entry =
   | { readonly do: 'ended'; readonly status: 'DONE' | 'COMPENSATED' }
 
 /** How the outcome became known, when not by the answer to the call. */
-export type Via = 'probe' | 'reply' | 'operator'
+export type Via = 'probe' | 'reply'
 
 /** What operators do to a saga. `not-done`: the step at which it is stuck did not happen, go back from it. */
 export type Verb = 'retry' | 'skip' | 'resume' | 'cancel' | 'not-done'

@@ -1,5 +1,5 @@
 import type { ConnectionPool, TransactionClient } from '../model/service-database.ts'
-import type { Entry, Failure, JournalRow, SagaStatus } from './entry.ts'
+import type { Failure, JournalRow, SagaStatus } from './entry.ts'
 
 /** A saga as a worker was given it. */
 export interface Claimed {
@@ -29,7 +29,8 @@ export interface Move {
   readonly failure: Failure | null
   /** given back; `due` milliseconds until anybody may take it, null = when something happens to it */
   readonly release: { readonly waiting: 'lock' | 'reply' | 'retry' | null; readonly due: number | null } | null
-  readonly entries: readonly Entry[]
+  /** of the journal, as JSON: what happens to the saga meanwhile is of the next commit */
+  readonly entries: string
   readonly messages: readonly SentCommand[]
   /** it gives back locks, so it may have to wait for whoever draws tickets for them */
   readonly unlocks: boolean
@@ -70,7 +71,7 @@ export async function commitMoves(client: TransactionClient, moves: readonly Mov
       moves.map(({ release }) => release !== null),
       moves.map(({ release }) => release?.waiting ?? null),
       moves.map(({ release }) => release?.due ?? null),
-      moves.map(({ entries }) => JSON.stringify(entries)),
+      moves.map(({ entries }) => entries),
       sent.map(({ of }) => of),
       sent.map(({ id }) => id),
       sent.map(({ aggregateType }) => aggregateType),
@@ -94,7 +95,7 @@ export async function wakeSagas(client: TransactionClient, targets: readonly str
 
 /** The bytes of a commit, about. */
 export function bytesOf({ entries, messages }: Move): number {
-  return JSON.stringify(entries).length + messages.length * 500
+  return entries.length + messages.length * 500
 }
 
 const COLUMNS = `id, name, version, epoch::text, seq, input, traceparent, deaths,

@@ -1,4 +1,5 @@
 import { MigrateError } from '../errors.ts'
+import { UUID } from '../events/encode.ts'
 import type { TransactionClient } from '../model/service-database.ts'
 import type { AnySaga, StepKind } from './definition.ts'
 import type { Failure, JournalRow, SagaStatus } from './entry.ts'
@@ -33,8 +34,8 @@ export interface SagaRow {
   readonly seconds: number
 }
 
-/** No living worker has this version, and there is nobody to move it on. */
-const STRANDED = `(s.ended_at is null and s.owner is null and s.status <> 'STUCK' and not exists (
+/** There is nobody to move the saga `s` on: no living worker has its version. */
+export const STRANDED = `(s.ended_at is null and s.owner is null and s.status <> 'STUCK' and not exists (
   select from eventing.saga_worker w, unnest(w.names, w.versions) as d (name, version)
   where w.lease_until > clock_timestamp() and d.name = s.name and d.version = s.version))`
 
@@ -114,7 +115,7 @@ export async function showSaga(client: TransactionClient, service: string, prefi
 async function findSaga(client: TransactionClient, service: string, prefix: string): Promise<string> {
   const unknown = new MigrateError('SAGA_UNKNOWN', { saga: prefix, service })
   const start = prefix.toLowerCase()
-  if (start.length < 4 || !UUID_START.test(start + SHAPE.slice(start.length))) throw unknown
+  if (start.length < 4 || !UUID.test(start + SHAPE.slice(start.length))) throw unknown
   // by the key: sagas are many, and `--watch` looks often
   const { rows } = await client.query(`select id from eventing.saga where id between $1 and $2 limit 2`, [
     start + SHAPE.slice(start.length),
@@ -128,7 +129,6 @@ async function findSaga(client: TransactionClient, service: string, prefix: stri
 }
 
 const SHAPE = '00000000-0000-0000-0000-000000000000'
-const UUID_START = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 
 /** Enough of a definition to tell where a saga is: its functions are in other processes. */
 export function definitionOf({ name, version, steps }: Pick<SagaDetails, 'name' | 'version' | 'steps'>): AnySaga {

@@ -85,17 +85,18 @@ export class SagaRecord {
     const last = entries.findLast((entry) => 'step' in entry && entry.step !== null)
     const step = last !== undefined && 'step' in last ? last.step : null
     const unlocks = this.definition.locks !== null && (status === 'DONE' || status === 'COMPENSATED')
-    return { id, epoch, seq, status, step, failure, release, entries, messages, unlocks }
+    return { id, epoch, seq, status, step, failure, release, entries: JSON.stringify(entries), messages, unlocks }
   }
 
   async commit(release: Move['release'], messages: readonly SentCommand[] = []): Promise<Written> {
     const { commit } = this.#engine
     const move = this.move(release, messages)
-    await this.#failpoints('before', move.entries)
+    const places = this.#pending.map(placeOf)
+    await this.#failpoints('before', places)
     // the same again is harmless: it names the entry behind which it belongs
     const moved = await this.#patiently(() => commit(move))
     if (moved === null) return (await this.reload()) ? 'again' : 'lost'
-    await this.#failpoints('after', move.entries)
+    await this.#failpoints('after', places)
     this.committed(moved)
     return 'done'
   }
@@ -141,10 +142,10 @@ export class SagaRecord {
     return retry(work, { signal: NEVER, first: 50, slowest: 1_000, passes })
   }
 
-  async #failpoints(when: 'before' | 'after', entries: readonly Entry[]): Promise<void> {
+  async #failpoints(when: 'before' | 'after', places: readonly string[]): Promise<void> {
     const { failpoint } = this.#engine
     if (failpoint === null) return
-    for (const entry of entries) await failpoint(`saga.${when}-${placeOf(entry)}`)
+    for (const place of places) await failpoint(`saga.${when}-${place}`)
   }
 }
 

@@ -1,5 +1,6 @@
 import { MigrateError } from '../errors.ts'
 import { event } from '../events/define.ts'
+import { UUID } from '../events/encode.ts'
 import type { TransactionClient } from '../model/service-database.ts'
 import { type AnySaga, placed, type Step } from './definition.ts'
 import { type Direction, type Entry, faultOf } from './entry.ts'
@@ -75,8 +76,6 @@ function read(reply: SagaReply): Answered {
     throw new MigrateError('SAGA_REPLY_INVALID', { reason: 'the id of its saga is no UUID' })
   return { ...asked, answer: reply.answer }
 }
-
-const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 
 interface Seen {
   readonly definition: AnySaga | undefined

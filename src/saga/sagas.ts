@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { Doorbell } from '../bell.ts'
 import { MigrateError } from '../errors.ts'
+import { UUID } from '../events/encode.ts'
 import { GroupQueue } from '../group-queue.ts'
 import type { ConnectionPool, TransactionClient } from '../model/service-database.ts'
 import { driverFacts, isTransient } from '../model/transient.ts'
@@ -13,7 +14,7 @@ import { bytesOf, commitMoves, type Move, type Moved } from './journal.ts'
 import { type Outcome, OutcomeWaiters } from './outcome.ts'
 import { registerDefinitions } from './register.ts'
 import { receiveReplies, type SagaReply } from './reply.ts'
-import { type Launch, type Launched, launchOf, launchSagas, UUID } from './start.ts'
+import { type Launch, type Launched, launchOf, launchSagas } from './start.ts'
 import { SagaWorker } from './worker.ts'
 
 /** The channel on which workers are told that sagas are due, and those who wait that one has ended. */
@@ -218,12 +219,12 @@ interface Queues {
 function openQueues(pool: ConnectionPool): Queues {
   return {
     launches: new GroupQueue({
-      write: (launches) => grouped(launches, (some) => launchAnyhow(pool, some)),
+      write: (launches) => launchAnyhow(pool, launches),
       keyOf: ({ id }) => id,
       bytesOf: ({ input }) => input.length + 500,
     }),
     moves: new GroupQueue({
-      write: (moves) => grouped(moves, async (some) => (await commitMoves(pool, some)).map((moved) => ({ moved }))),
+      write: async (moves) => (await commitMoves(pool, moves)).map((moved) => ({ moved })),
       keyOf: ({ id }) => id,
       bytesOf,
     }),
@@ -245,18 +246,3 @@ async function launchAnyhow(pool: ConnectionPool, launches: readonly Launch[]): 
 
 /** Of eventing.saga_start. */
 const WRONG_ISOLATION = '25001'
-
-/** One that the database refuses does not take the others of its statement with it. */
-async function grouped<Item, Done>(
-  items: readonly Item[],
-  write: (items: readonly Item[]) => Promise<(Done | Error)[]>,
-): Promise<(Done | Error)[]> {
-  try {
-    return await write(items)
-  } catch (error) {
-    if (items.length === 1 || isTransient(error)) throw error
-    const results: (Done | Error)[] = []
-    for (const item of items) results.push(...(await write([item]).catch((cause: Error) => [cause])))
-    return results
-  }
-}

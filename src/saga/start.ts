@@ -1,4 +1,5 @@
 import { MigrateError } from '../errors.ts'
+import { UUID } from '../events/encode.ts'
 import type { TransactionClient } from '../model/service-database.ts'
 import { isJsonb } from './call.ts'
 import { decide } from './decide.ts'
@@ -29,7 +30,6 @@ export interface Launched {
   readonly at: number
 }
 
-export const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 const TRACEPARENT = /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/
 
 /** Throws SAGA_INPUT_INVALID. */

@@ -1,6 +1,7 @@
 import { defineCommand } from '../command.ts'
+import { countOf } from '../count.ts'
 import type { NextStep } from '../output.ts'
-import { numberOf, open, usage } from './open.ts'
+import { open, usage } from './open.ts'
 import { listText } from './text.ts'
 
 const STATUSES = ['RUNNING', 'COMPENSATING', 'STUCK', 'DONE', 'COMPENSATED', 'STRANDED']
@@ -23,7 +24,7 @@ export const list = defineCommand<{ status?: string[]; name?: string; limit: str
     const statuses = status?.map((each) => each.toUpperCase()) ?? null
     const wrong = statuses?.find((each) => !STATUSES.includes(each))
     if (wrong !== undefined) throw usage(`--status takes ${STATUSES.join(', ')}`, 'list')
-    const most = numberOf('--limit', limit, 'list')
+    const most = countOf('--limit', limit, 'saga list')
     const { sagasOf } = await import('../../app/sagas.ts')
     await using app = await open(context)
     const sagas = await sagasOf(app, service, { statuses, name: name ?? null, limit: most })

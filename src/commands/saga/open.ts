@@ -10,9 +10,3 @@ export async function open({ loadConfig }: CommandContext): Promise<App> {
 export function usage(reason: string, command: string): MigrateError {
   return new MigrateError('USAGE', { reason, command: `migrate saga ${command}` })
 }
-
-/** Throws USAGE. */
-export function numberOf(option: string, text: string, command: string): number {
-  if (/^[1-9]\d{0,8}$/.test(text)) return Number(text)
-  throw usage(`${option} takes a number from 1 on`, command)
-}

@@ -3,8 +3,9 @@ import type { Ordered } from '../../app/sagas.ts'
 import type { Order } from '../../saga/operate.ts'
 import type { Colors } from '../../ui/text.ts'
 import { type CommandContext, defineCommand } from '../command.ts'
+import { countOf } from '../count.ts'
 import { personName } from '../person.ts'
-import { numberOf, open, usage } from './open.ts'
+import { open, usage } from './open.ts'
 
 interface OrderOptions {
   readonly expectSeq?: string
@@ -94,7 +95,7 @@ async function give(
     ...{ verb, by: personName(), reason: reason ?? null },
     ...(result !== undefined && { result: json(result) }),
   }
-  const seq = expectSeq === undefined ? null : numberOf('--expect-seq', expectSeq, name)
+  const seq = expectSeq === undefined ? null : countOf('--expect-seq', expectSeq, `saga ${name}`)
   const { orderSagas } = await import('../../app/sagas.ts')
   await using app = await open(context)
   const done = await orderSagas(app, service, { ids, order, expectSeq: seq, dryRun })

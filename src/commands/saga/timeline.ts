@@ -72,7 +72,7 @@ function tell(entry: Entry, tries: Map<string, number>): Told {
   }
 }
 
-const WITNESS = { probe: 'the participant', reply: 'its reply', operator: 'an operator' } as const
+const WITNESS = { probe: 'the participant', reply: 'its reply' } as const
 
 function again(milliseconds: number | null): string {
   return milliseconds === null ? 'no more tries' : `again in ${milliseconds} ms`
