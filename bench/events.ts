@@ -5,7 +5,7 @@
 import { cpus, loadavg, totalmem } from 'node:os'
 import { parseArgs } from 'node:util'
 import { startPostgres } from '../fixtures/servers/postgres.ts'
-import { openPool } from '../test/support/eventing.ts'
+import { openPool } from '../fixtures/servers/pool.ts'
 import { event, EventStore, installEventing } from '../src/index.ts'
 import { npmPeer } from './peers/npm-peer.ts'
 import { printReport, quantile } from './report.ts'

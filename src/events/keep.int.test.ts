@@ -2,7 +2,8 @@
 import { execFileSync } from 'node:child_process'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { type Eventing, connected, openPool, startEventing } from '../../test/support/eventing.ts'
+import { openPool } from '../../fixtures/servers/pool.ts'
+import { type Eventing, connected, startEventing } from '../../test/support/eventing.ts'
 import { startPostgres } from '../../fixtures/servers/postgres.ts'
 import { event, EventStore, type Projection, runProjection, subscribe, verifyEvents } from '../index.ts'
 

@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { seededRandom } from '../../fixtures/load/random.ts'
 import { diedAt, startProgram } from '../../test/support/crash.ts'
-import { type Eventing, openPool, startEventing } from '../../test/support/eventing.ts'
+import { openPool } from '../../fixtures/servers/pool.ts'
+import { type Eventing, startEventing } from '../../test/support/eventing.ts'
 import {
   event,
   EventStore,

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { type Eventing, openPool, startEventing } from '../../test/support/eventing.ts'
+import { openPool } from '../../fixtures/servers/pool.ts'
+import { type Eventing, startEventing } from '../../test/support/eventing.ts'
 import { notesOf, runSagas, startNotes } from '../../test/support/sagas.ts'
 import { defineSaga, inTransaction, participant, Sagas, StepRefused } from '../index.ts'
 

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { type Eventing, openPool, startEventing } from '../../test/support/eventing.ts'
+import { openPool } from '../../fixtures/servers/pool.ts'
+import { type Eventing, startEventing } from '../../test/support/eventing.ts'
 import { runSagas } from '../../test/support/sagas.ts'
 import { defineSaga, inTransaction, Sagas } from '../index.ts'
 import type { ConnectionPool } from '../model/service-database.ts'

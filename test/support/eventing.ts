@@ -1,4 +1,5 @@
 import pg from 'pg'
+import { openPool } from '../../fixtures/servers/pool.ts'
 import { startPostgres, type PostgresOptions, type PostgresServer } from '../../fixtures/servers/postgres.ts'
 import { installEventing } from '../../src/index.ts'
 
@@ -21,14 +22,14 @@ export async function startEventing(options: PostgresOptions): Promise<Eventing>
   await root.query(`create database service owner service`)
   await root.end()
   const url = server.url('service', 'service', 'service')
-  const pool = openPool(url)
+  const pool = openPool(url, 40)
   await installEventing(pool)
   return connected(server, url, pool)
 }
 
 export function connected(server: PostgresServer, url: string, pool: pg.Pool): Eventing {
   const { user, password } = server.superuser
-  const admin = openPool(server.url('service', user, password))
+  const admin = openPool(server.url('service', user, password), 40)
   return {
     ...{ server, url, pool, admin },
     async query(text, values) {
@@ -39,11 +40,4 @@ export function connected(server: PostgresServer, url: string, pool: pg.Pool): E
       await server[Symbol.asyncDispose]()
     },
   }
-}
-
-export function openPool(connectionString: string, max = 40): pg.Pool {
-  const pool = new pg.Pool({ connectionString, max })
-  // crashes of the server are part of the tests
-  pool.on('error', () => undefined)
-  return pool
 }

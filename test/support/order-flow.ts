@@ -12,7 +12,7 @@ import { TOPICS } from '../../fixtures/services/messages.ts'
 import { createOrdersDatabase } from '../../fixtures/services/orders/database.ts'
 import { createPaymentsDatabase } from '../../fixtures/services/payments/database.ts'
 import { createUsersDatabase } from '../../fixtures/services/users/database.ts'
-import { openPool } from './eventing.ts'
+import { openPool } from '../../fixtures/servers/pool.ts'
 
 export const SERVICES = ['orders', 'payments', 'inventory', 'users'] as const
 export type Service = (typeof SERVICES)[number]

@@ -9,7 +9,7 @@ import {
   StepRefused,
   type TransactionClient,
 } from '../../src/index.ts'
-import { openPool } from './eventing.ts'
+import { openPool } from '../../fixtures/servers/pool.ts'
 
 /** Which way a purchase goes: to its end, back from the pivot, or back from a group of which a part is done. */
 export type Path = 'done' | 'pivot' | 'group'

@@ -1,6 +1,6 @@
 // Appends one event: append-event.ts STREAM ID
 import { event, EventStore, failpoints } from '../../../src/index.ts'
-import { openPool } from '../eventing.ts'
+import { openPool } from '../../../fixtures/servers/pool.ts'
 
 const [stream = '', id = ''] = process.argv.slice(2)
 const pool = openPool(process.env.DATABASE_URL ?? '', 2)

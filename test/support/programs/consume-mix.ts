@@ -1,7 +1,7 @@
 // A consumer of mixed fortunes: consume-mix.ts TOPIC. A message with `poison` never succeeds; one with `tries` fails so
 // often before it does. Its attempts are counted outside of the transaction, so that they outlive it.
 import { consume, event, failpoints, MigrateError } from '../../../src/index.ts'
-import { openPool } from '../eventing.ts'
+import { openPool } from '../../../fixtures/servers/pool.ts'
 
 const [topic = ''] = process.argv.slice(2)
 const pool = openPool(process.env.DATABASE_URL ?? '', 8)

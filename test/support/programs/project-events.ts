@@ -1,6 +1,6 @@
 // Writes a row for each event behind a position until it has caught up: project-events.ts EPOCH TX SEQ
 import { event, EventStore, failpoints, subscribe } from '../../../src/index.ts'
-import { openPool } from '../eventing.ts'
+import { openPool } from '../../../fixtures/servers/pool.ts'
 
 const pool = openPool(process.env.DATABASE_URL ?? '', 3)
 const store = new EventStore(pool, { events: { Counted: event<{ n: number }>() } })

@@ -1,6 +1,6 @@
 // Publishes the outbox until SIGTERM.
 import { failpoints, relayOutbox } from '../../../src/index.ts'
-import { openPool } from '../eventing.ts'
+import { openPool } from '../../../fixtures/servers/pool.ts'
 
 const pool = openPool(process.env.DATABASE_URL ?? '', 4)
 const stop = new AbortController()
