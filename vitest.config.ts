@@ -49,6 +49,8 @@ export default defineConfig({
           name: 'unit',
           include: ['src/**/*.test.ts', 'fixtures/**/*.test.ts', 'test/architecture.test.ts'],
           exclude: [...NEVER, INT, E2E],
+          // they keep no state of their process, and half of their time is loading modules
+          isolate: false,
         },
       },
       {
