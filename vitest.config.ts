@@ -21,6 +21,8 @@ const LONG = [
   'src/stores/kafka/consume.int.test.ts',
   'src/notify/sagas.int.test.ts',
 ]
+// They measure the memory of their process.
+const ALONE = ['test/traps/**/*.int.test.ts', 'src/router/stream.int.test.ts']
 const NEVER = ['**/node_modules/**', 'dist/**']
 
 class LongestFirst extends BaseSequencer {
@@ -59,6 +61,19 @@ export default defineConfig({
           name: 'int',
           sequence: { groupOrder: 1 },
           include: [INT],
+          exclude: [...NEVER, ...ALONE],
+          isolate: false,
+          maxWorkers: 2,
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'int-process',
+          sequence: { groupOrder: 1 },
+          include: ALONE,
           exclude: NEVER,
           maxWorkers: 2,
           testTimeout: 60_000,
