@@ -87,7 +87,8 @@ export default defineConfig({
           sequence: { groupOrder: 2 },
           include: TOGETHER,
           exclude: NEVER,
-          maxWorkers: 2,
+          // most of them wait half of the time, for leases, sessions of consumers and heartbeats
+          maxWorkers: 3,
           testTimeout: 300_000,
           hookTimeout: 120_000,
         },
