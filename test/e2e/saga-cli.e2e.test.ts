@@ -49,13 +49,24 @@ describe('looking', () => {
   test('show: the facts, the steps, and the story', async () => {
     const { stdout, code } = await cli('show', 'orders', stuck.slice(0, 8))
     expect(code).toBe(0)
-    expect(stdout).toMatch(/status +STUCK/)
+    expect(stdout).toMatch(
+      /status +STUCK\nstuck at +pay, the pivot: nobody knows whether it has happened; tried 1 time\n/,
+    )
+    expect(stdout).toMatch(/because +Error the bank hangs\n/)
     expect(stdout).toMatch(/locks +customer 1 \(held\)/)
     expect(stdout).toMatch(/✔ reserve +done +compensable, call\n✖ pay +no answer +pivot, call\n· confirm/)
     expect(stdout).toMatch(
       /#2 .*pay {2}is asked for\n.*#3 .*pay {2}no answer: Error the bank hangs; no more tries\n.*STUCK/,
     )
-    expect(stdout).toMatch(/migrate saga skip orders 11111111 --expect-seq \d+ --reason/)
+    // what is proposed is possible, and says what comes of it
+    expect(stdout.slice(stdout.indexOf('Next:')).replaceAll(/--expect-seq \d+/g, '--expect-seq N')).toBe(`Next:
+  migrate saga retry orders 11111111 --expect-seq N
+      when the cause is mended: asks for pay, then confirm
+  migrate saga skip orders 11111111 --expect-seq N --reason '…' --result '…'
+      when pay has happened, or was done by hand: asks for confirm
+  migrate saga cancel orders 11111111 --expect-seq N --reason '…' --not-done
+      when you have found out that pay has not happened: it is COMPENSATED
+`)
     const { data } = await json('show', 'orders', stuck)
     expect(data).toMatchObject({ id: stuck, status: 'STUCK', timeline: expect.any(Array), failure: { step: 'pay' } })
   })
@@ -72,6 +83,7 @@ describe('looking', () => {
     [['list', 'nobody'], 2, 'SERVICE_UNKNOWN'],
     [['show', 'orders', 'ffffffff'], 3, 'SAGA_UNKNOWN'],
     [['skip', 'orders', stuck], 2, 'USAGE'],
+    [['skip', 'orders', stuck, '--reason', '…'], 2, 'USAGE'],
     [['skip', 'orders', stuck, '--reason', 'x', '--result', '{'], 2, 'USAGE'],
     [['retry', 'orders', stuck, '--expect-seq', '1'], 4, 'SAGA_MOVED'],
     [['resume', 'orders', stuck], 4, 'SAGA_NOT_POSSIBLE'],
@@ -84,11 +96,14 @@ describe('looking', () => {
 test('watching a saga that an order moves on, until it has ended', async () => {
   const before = await json('show', 'orders', stuck)
   expect((await cli('skip', 'orders', stuck, '--reason', 'paid', '--dry-run')).stdout).toMatch(
-    /would skip .* STUCK at pay/,
+    /would skip .* STUCK at pay; then: asks for confirm/,
   )
   expect((await json('show', 'orders', stuck)).data.seq).toBe(before.data.seq)
   const skipped = await cli('skip', 'orders', stuck.slice(0, 9), '--reason', 'paid, says the bank', '--result', '"77"')
-  expect(skipped).toMatchObject({ code: 0, stdout: expect.stringMatching(/was STUCK at pay, and is RUNNING/) })
+  expect(skipped).toMatchObject({
+    code: 0,
+    stdout: expect.stringMatching(/was STUCK at pay, and is RUNNING; now: asks for confirm/),
+  })
   const watching = json('show', 'orders', stuck, '--watch')
   await using running = runSagas(db, { sagas: [saga] })
   const { lines, data, code } = await watching
@@ -101,6 +116,12 @@ test('watching a saga that an order moves on, until it has ended', async () => {
     expect.stringMatching(/^skip by .*: paid, says the bank$/),
   )
   expect((await running.sagas.outcome(stuck)).status).toBe('DONE')
+})
+
+test('what was printed while it was watched is not printed again', async () => {
+  const { stdout } = await cli('show', 'orders', stuck, '--watch')
+  expect(stdout.match(/ #1 /g)).toHaveLength(1)
+  expect(stdout).toMatch(/ DONE\nsaga +11111111/)
 })
 
 test('several at once: where one is not possible the others are done, and it says so', async () => {

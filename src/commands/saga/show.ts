@@ -1,8 +1,8 @@
 import { defineCommand } from '../command.ts'
 import { openLiveArea } from '../live.ts'
-import type { NextStep } from '../output.ts'
 import type { SagaDetails } from '../../saga/read.ts'
 import { sagaView } from '../../ui/saga-view.ts'
+import { nextStepsOf } from './next.ts'
 import { open } from './open.ts'
 import { timelineLine, timelineOf } from './timeline.ts'
 
@@ -24,9 +24,9 @@ export const show = defineCommand<{ watch?: true }>({
     const { sagaOf, watchSaga } = await import('../../app/sagas.ts')
     await using app = await open(context)
     let saga: SagaDetails
+    let told = 0
     if (watch === true) {
       using live = await openLiveArea(output)
-      let told = 0
       saga = await watchSaga(app, service, {
         ...{ id, signal },
         onLook(seen) {
@@ -44,18 +44,11 @@ export const show = defineCommand<{ watch?: true }>({
     const nextSteps = nextStepsOf(saga, service)
     const data = { ...saga, timeline: timelineOf(saga) }
     context.output.result({ schema: 'migrate.saga/1', status: 'ok', data, nextSteps }, (ansi) => {
-      const lines = timelineOf(saga).map((line) => timelineLine(line, ansi))
+      // what was printed while it happened is not said again
+      const lines = timelineOf(saga)
+        .slice(told)
+        .map((line) => timelineLine(line, ansi))
       return [...sagaView(saga, ansi), '', ...lines].join('\n')
     })
   },
 })
-
-function nextStepsOf(saga: SagaDetails, service: string): NextStep[] {
-  const named = `${service} ${saga.id.slice(0, 8)} --expect-seq ${saga.seq}`
-  if (saga.status !== 'STUCK') return []
-  return [
-    { cmd: `migrate saga retry ${named}`, why: 'try the step again, when what kept it from succeeding is mended' },
-    { cmd: `migrate saga skip ${named} --reason '…'`, why: 'when it has happened, or was done by hand' },
-    { cmd: `migrate saga cancel ${named} --reason '…'`, why: 'take everything back, where that is still possible' },
-  ]
-}
