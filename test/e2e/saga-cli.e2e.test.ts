@@ -121,7 +121,7 @@ test('watching a saga that an order moves on, until it has ended', async () => {
 test('what was printed while it was watched is not printed again', async () => {
   const { stdout } = await cli('show', 'orders', stuck, '--watch')
   expect(stdout.match(/ #1 /g)).toHaveLength(1)
-  expect(stdout).toMatch(/ DONE\nsaga +11111111/)
+  expect(stdout).toMatch(/ DONE\n\nsaga +11111111/)
 })
 
 test('several at once: where one is not possible the others are done, and it says so', async () => {

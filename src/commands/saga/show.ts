@@ -45,10 +45,8 @@ export const show = defineCommand<{ watch?: true }>({
     const data = { ...saga, timeline: timelineOf(saga) }
     context.output.result({ schema: 'migrate.saga/1', status: 'ok', data, nextSteps }, (ansi) => {
       // what was printed while it happened is not said again
-      const lines = timelineOf(saga)
-        .slice(told)
-        .map((line) => timelineLine(line, ansi))
-      return [...sagaView(saga, ansi), '', ...lines].join('\n')
+      const lines = timelineOf(saga).map((line) => timelineLine(line, ansi))
+      return told === 0 ? [...sagaView(saga, ansi), '', ...lines].join('\n') : ['', ...sagaView(saga, ansi)].join('\n')
     })
   },
 })
