@@ -1,4 +1,4 @@
-import { MigrateError } from '../errors.ts'
+import { asMigrateError, MigrateError } from '../errors.ts'
 import type { Database } from '../model/sql.ts'
 import { pause } from '../model/pause.ts'
 import { giveOrder, type Order, planOrder } from '../saga/operate.ts'
@@ -35,18 +35,33 @@ export async function statsOf(app: App, service: string): Promise<SagaStats> {
   return readStats(await eventing(app, service))
 }
 
-/** Looks again and again until the signal; `onLook` says when it is enough. */
-export async function watchSaga(
-  app: App,
-  service: string,
-  { id, onLook, signal }: { id: string; onLook: (saga: SagaDetails) => 'more' | 'enough'; signal: AbortSignal },
-): Promise<SagaDetails> {
+export interface SagaWatcher {
+  /** says when it is enough */
+  readonly onLook: (saga: SagaDetails) => 'more' | 'enough'
+  /** a look that failed, and is tried again */
+  readonly onTrouble: (error: MigrateError) => void
+  readonly signal: AbortSignal
+}
+
+/** Looks again and again until the signal, also through an outage that began after the first look. */
+export async function watchSaga(app: App, service: string, id: string, watcher: SagaWatcher): Promise<SagaDetails> {
+  const { onLook, onTrouble, signal } = watcher
   const database = await eventing(app, service)
-  for (;;) {
-    const saga = await showSaga(database, service, id)
-    if (onLook(saga) === 'enough' || signal.aborted) return saga
+  let saga = await showSaga(database, service, id)
+  let more = onLook(saga) === 'more'
+  while (more) {
     await pause(LOOK_EVERY, signal).catch(() => undefined)
+    if (signal.aborted) break
+    try {
+      saga = await showSaga(database, service, saga.id)
+      more = onLook(saga) === 'more'
+    } catch (thrown) {
+      const error = asMigrateError(thrown)
+      if (error.retry !== 'timed') throw thrown
+      onTrouble(error)
+    }
   }
+  return saga
 }
 
 const LOOK_EVERY = 250

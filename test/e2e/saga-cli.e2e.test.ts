@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { migrate } from '../support/cli.ts'
 import { type Eventing, startEventing } from '../support/eventing.ts'
 import { eventingConfig } from '../support/eventing-config.ts'
+import { until } from '../support/messaging.ts'
 import { runSagas } from '../support/sagas.ts'
 import { defineSaga, Sagas } from '../../src/index.ts'
 
@@ -116,6 +117,21 @@ test('watching a saga that an order moves on, until it has ended', async () => {
     expect.stringMatching(/^skip by .*: paid, says the bank$/),
   )
   expect((await running.sagas.outcome(stuck)).status).toBe('DONE')
+})
+
+test('watching goes on through an outage', async () => {
+  const id = randomUUID()
+  await new Sagas(db.pool, { sagas: [saga] }).start(saga, { n: 4 }, { id })
+  const watching = json('show', 'orders', id, '--watch')
+  // the last statement of a look
+  const watchers = `select from pg_stat_activity where application_name = 'migrate/saga' and state = 'idle' and query like '%saga_lock%'`
+  await until('it watches', async () => (await db.admin.query(watchers)).rowCount !== 0)
+  await db.server.kill9()
+  await db.server.restart()
+  await using running = runSagas(db, { sagas: [saga] })
+  expect((await running.sagas.outcome(id)).status).toBe('STUCK')
+  const { code, data } = await watching
+  expect({ code, data }).toMatchObject({ code: 0, data: { id, status: 'STUCK' } })
 })
 
 test('what was printed while it was watched is not printed again', async () => {

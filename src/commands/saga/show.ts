@@ -1,6 +1,4 @@
 import { defineCommand } from '../command.ts'
-import { openLiveArea } from '../live.ts'
-import type { SagaDetails } from '../../saga/read.ts'
 import { sagaView } from '../../ui/saga-view.ts'
 import { nextStepsOf } from './next.ts'
 import { open } from './open.ts'
@@ -20,27 +18,10 @@ export const show = defineCommand<{ watch?: true }>({
       .argument('<id>', 'the saga; the beginning of its id is enough')
       .option('-w, --watch', 'go on until it has ended, is stuck, or ^C'),
   async run(context, [service = '', id = ''], { watch }) {
-    const { output, signal } = context
-    const { sagaOf, watchSaga } = await import('../../app/sagas.ts')
+    const [{ sagaOf }, { watch: watchSaga }] = await Promise.all([import('../../app/sagas.ts'), import('./watch.ts')])
     await using app = await open(context)
-    let saga: SagaDetails
-    let told = 0
-    if (watch === true) {
-      using live = await openLiveArea(output)
-      saga = await watchSaga(app, service, {
-        ...{ id, signal },
-        onLook(seen) {
-          const lines = timelineOf(seen)
-          if (live === null) {
-            for (const line of lines.slice(told))
-              output.print({ event: 'entry', ...line }, timelineLine(line, output.colors))
-            told = lines.length
-          } else live.show(() => sagaView(seen, output.colors))
-          return seen.endedAt !== null || seen.status === 'STUCK' ? 'enough' : 'more'
-        },
-      })
-      live?.close('nothing')
-    } else saga = await sagaOf(app, service, id)
+    const { saga, told } =
+      watch === true ? await watchSaga(app, service, id, context) : { saga: await sagaOf(app, service, id), told: 0 }
     const nextSteps = nextStepsOf(saga, service)
     const data = { ...saga, timeline: timelineOf(saga) }
     context.output.result({ schema: 'migrate.saga/1', status: 'ok', data, nextSteps }, (ansi) => {
