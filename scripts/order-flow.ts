@@ -1,6 +1,7 @@
 // The order flow of the example shop, to play with until ^C: docs/explanation/order-flow.md.
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { pause } from '../src/model/pause.ts'
 import { type OrderFlow, type Service, SERVICES, startOrderFlow } from '../test/support/order-flow.ts'
 
 const PRICES = new Map([
@@ -12,9 +13,8 @@ const PRICES = new Map([
 /** A service whose process has ended comes back after so long, milliseconds. */
 const AWAY = 10_000
 
-const stopped = new Promise<void>((resolve) => {
-  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(name, () => resolve())
-})
+const stop = new AbortController()
+for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(name, () => stop.abort())
 console.error('Starting PostgreSQL, Kafka and four services: half a minute.')
 const flow = await startOrderFlow(PRICES)
 if (flow === null) process.exit(1)
@@ -22,7 +22,7 @@ await fill(flow)
 const config = await configure(flow)
 for (const service of SERVICES) void comeBack(flow, service)
 console.log(story(flow, config))
-await stopped
+await pause(2 ** 31 - 1, stop.signal).catch(() => undefined)
 console.error('Stopping.')
 await flow[Symbol.asyncDispose]()
 process.exit()
@@ -50,9 +50,10 @@ async function configure({ server, logins }: OrderFlow): Promise<string> {
 async function comeBack(running: OrderFlow, service: Service): Promise<void> {
   for (;;) {
     await running.ended(service)
+    if (stop.signal.aborted) return
     console.error(`${service} has ended, and comes back in ${AWAY / 1_000} s`)
-    const over = await Promise.race([stopped.then(() => true), new Promise((done) => setTimeout(done, AWAY, false))])
-    if (over === true) return
+    await pause(AWAY, stop.signal).catch(() => undefined)
+    if (stop.signal.aborted) return
     await running.restart(service)
     console.error(`${service} is back: process ${running.pid(service)}, ${running.url(service)}`)
   }
