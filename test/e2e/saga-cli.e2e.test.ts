@@ -61,11 +61,11 @@ describe('looking', () => {
     )
     // what is proposed is possible, and says what comes of it
     expect(stdout.slice(stdout.indexOf('Next:')).replaceAll(/--expect-seq \d+/g, '--expect-seq N')).toBe(`Next:
-  migrate saga retry orders 11111111 --expect-seq N
+  migrate saga retry orders 11111111 --expect-seq N -c ${config}
       when the cause is mended: asks for pay, then confirm
-  migrate saga skip orders 11111111 --expect-seq N --reason '…' --result '…'
+  migrate saga skip orders 11111111 --expect-seq N --reason '…' --result '…' -c ${config}
       when pay has happened, or was done by hand: asks for confirm
-  migrate saga cancel orders 11111111 --expect-seq N --reason '…' --not-done
+  migrate saga cancel orders 11111111 --expect-seq N --reason '…' --not-done -c ${config}
       when you have found out that pay has not happened: it is COMPENSATED
 `)
     const { data } = await json('show', 'orders', stuck)
