@@ -559,7 +559,7 @@ export const CATALOGUE = {
   },
   SAGA_UNKNOWN: {
     message: 'there is no saga {saga} in the database of {service}',
-    hint: 'See which there are: migrate saga list {service}',
+    hint: 'See which there are: migrate saga list {service}. An id is a UUID, or its beginning, at least four characters.',
     retry: 'never',
     exit: EXIT.findings,
   },
@@ -571,7 +571,7 @@ export const CATALOGUE = {
   },
   SAGA_NOT_DEFINED: {
     message: 'saga {saga} version {version} is not among the definitions of this process',
-    hint: 'Give it to `new Sagas(pool, { sagas: […] })`.',
+    hint: 'Give it to `new Sagas(pool, { sagas: […] })`: this very object, not another one that is built alike.',
     retry: 'never',
     exit: EXIT.usage,
   },
