@@ -545,6 +545,12 @@ export const CATALOGUE = {
     retry: 'never',
     exit: EXIT.usage,
   },
+  TRANSACTION_SHARED: {
+    message: '"{statement}" was not carried out: the transaction also holds what the library notes about this work',
+    hint: 'Leave it out: it is committed when the function has ended, and rolled back when it throws. For parts of it use savepoints.',
+    retry: 'never',
+    exit: EXIT.usage,
+  },
   SAGA_DEFINITION_INVALID: {
     message: 'saga {saga} cannot be carried out: {reason}',
     hint: 'Correct its definition. Steps are compensable first, then at most one pivot, then retriable ones.',
