@@ -40,7 +40,7 @@ const json = async (...args: string[]) => {
 
 describe('looking', () => {
   test('list, with the next step', async () => {
-    const { stdout, code } = await cli('list', 'orders', '--status', 'stuck', '--name', 'Checkout')
+    const { stdout, code } = await cli('list', '--status', 'stuck,Done', 'orders', '--name', 'Checkout')
     expect(code).toBe(0)
     expect(stdout).toMatch(new RegExp(`${stuck}  Checkout/2 +STUCK +pay .* the bank hangs`))
     expect(stdout).toContain('migrate saga show orders')

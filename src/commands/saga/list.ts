@@ -6,22 +6,22 @@ import { listText } from './text.ts'
 
 const STATUSES = ['RUNNING', 'COMPENSATING', 'STUCK', 'DONE', 'COMPENSATED', 'STRANDED']
 
-export const list = defineCommand<{ status?: string[]; name?: string; limit: string }>({
+export const list = defineCommand<{ status?: string; name?: string; limit: string }>({
   name: 'list',
   summary: 'Print sagas, the newest first',
   examples: [
     'migrate saga list orders',
-    'migrate saga list orders --status STUCK STRANDED',
+    'migrate saga list orders --status STUCK,STRANDED',
     'migrate saga list orders --name CreateOrder --limit 200 --json',
   ],
   configure: (command) =>
     command
       .argument('<service>', 'the service')
-      .option('--status <status...>', `only these: ${STATUSES.join(', ')}`)
+      .option('--status <list>', `only these, separated by commas: ${STATUSES.join(', ')}`)
       .option('--name <name>', 'only sagas of this definition')
       .option('--limit <count>', 'at most so many', '50'),
   async run(context, [service = ''], { status, name, limit }) {
-    const statuses = status?.map((each) => each.toUpperCase()) ?? null
+    const statuses = status?.split(',').map((each) => each.trim().toUpperCase()) ?? null
     const wrong = statuses?.find((each) => !STATUSES.includes(each))
     if (wrong !== undefined) throw usage(`--status takes ${STATUSES.join(', ')}, not ${wrong}`, 'list')
     const most = countOf('--limit', limit, 'saga list')

@@ -13,7 +13,7 @@ export const stats = defineCommand<object>({
     const found = await statsOf(app, service)
     const attention = found.sagas.some(({ stuck, stranded }) => stuck + stranded > 0)
     const nextSteps = attention
-      ? [{ cmd: `migrate saga list ${service} --status STUCK STRANDED`, why: 'see those that do not go on' }]
+      ? [{ cmd: `migrate saga list ${service} --status STUCK,STRANDED`, why: 'see those that do not go on' }]
       : []
     context.output.result({ schema: 'migrate.saga-stats/1', status: 'ok', data: found, nextSteps }, (ansi) =>
       statsText(found, ansi),
