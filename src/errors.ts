@@ -40,6 +40,12 @@ export const CATALOGUE = {
     retry: 'never',
     exit: EXIT.usage,
   },
+  API_USAGE: {
+    message: '{reason}',
+    hint: '{remedy}',
+    retry: 'never',
+    exit: EXIT.usage,
+  },
   NODE_TOO_OLD: {
     message: 'Node.js {found} is too old',
     hint: 'Use Node.js 22.19 or newer.',

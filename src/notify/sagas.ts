@@ -24,7 +24,8 @@ export function openSagaAlerts(pool: ConnectionPool, options: SagaAlertsOptions)
   const { targets, project = 'sagas', env = {}, log = (line) => process.emitWarning(line) } = options
   for (const target of targets) {
     if ('webhook' in target && !URL.canParse(target.webhook)) {
-      throw new MigrateError('USAGE', { reason: 'the webhook is no URL', command: 'migrate' })
+      // it may hold a secret: not told what it is
+      throw new MigrateError('API_USAGE', { reason: 'a webhook is no URL', remedy: 'Give one with https:// in front.' })
     }
   }
   return openAlerts({ project, targets, memory: sagaAlertMemory(pool), env, log })

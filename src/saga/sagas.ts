@@ -159,7 +159,10 @@ export class Sagas {
    */
   async run({ signal }: { readonly signal: AbortSignal }): Promise<void> {
     if (this.#worker !== null)
-      throw new MigrateError('USAGE', { reason: 'these sagas run already', command: 'migrate' })
+      throw new MigrateError('API_USAGE', {
+        reason: 'these sagas run already',
+        remedy: 'Call run() once for each object.',
+      })
     const {
       concurrency = 200,
       ttl = 10_000,
