@@ -15,8 +15,8 @@ export type Outcome =
  * One try. Asks first what became of the one before it, where that is possible. Never rejects; what does not answer in
  * `timeout` milliseconds, or until the signal aborts, is unknown.
  */
-export async function tryCall(action: Call, context: Context, timeout: number, doubtful: boolean): Promise<Outcome> {
-  const { step, direction } = context
+export async function tryCall(action: Call, context: Context, timeout: number): Promise<Outcome> {
+  const { step, direction, doubtful } = context
   const time = new AbortController()
   const timer = setTimeout(() => time.abort(new TimeoutError(timeout)), timeout)
   const signal = AbortSignal.any([context.signal, time.signal])

@@ -170,10 +170,9 @@ export class Driver {
   async #call(step: Step, direction: Direction): Promise<Outcome> {
     const { failpoint } = this.#engine
     const context = contextOf(this.#record, step, direction, this.#gone.signal)
-    const { doubtful, attempts } = stepOf(this.#record.state, step.name)[direction]
     await failpoint?.(`saga.call-${direction}-${step.name}`)
     const action = step.action as Extract<Step['action'], { by: 'call' }>
-    const outcome = await tryCall(action, context, this.#timeout(step, direction), doubtful || attempts > 1)
+    const outcome = await tryCall(action, context, this.#timeout(step, direction))
     await failpoint?.(`saga.called-${direction}-${step.name}`)
     return outcome
   }

@@ -11,7 +11,7 @@ export interface HttpCall {
   readonly headers?: Readonly<Record<string, string>>
   /**
    * Statuses by which a participant that does not use `answerHttp` says that nothing was done; default 400, 402, 403, 404,
-   * 409, 410 and 422. They count for the first try only: after a try without an answer nobody knows which one is meant.
+   * 409, 410 and 422. They do not count after a try without an answer: nobody knows which one is meant.
    */
   readonly refusals?: readonly number[]
 }
@@ -27,7 +27,7 @@ const REFUSALS = [400, 402, 403, 404, 409, 410, 422]
  */
 export async function callHttp(context: StepContext<unknown, unknown>, call: HttpCall): Promise<unknown> {
   const { url, method = 'POST', body, headers = {}, refusals = REFUSALS } = call
-  const { idempotencyKey, traceparent, signal, attempt } = context
+  const { idempotencyKey, traceparent, signal, doubtful } = context
   const response = await fetch(url, {
     ...{ method, signal, redirect: 'error' },
     headers: {
@@ -41,7 +41,7 @@ export async function callHttp(context: StepContext<unknown, unknown>, call: Htt
   const text = await response.text()
   const outcome = response.headers.get(OUTCOME)
   if (response.ok && outcome !== 'refused') return text === '' ? undefined : (JSON.parse(text) as unknown)
-  const refused = outcome === 'refused' || (outcome === null && attempt === 1 && refusals.includes(response.status))
+  const refused = outcome === 'refused' || (outcome === null && !doubtful && refusals.includes(response.status))
   if (refused) throw new StepRefused(reasonOf(text, response.status))
   throw new HttpStepError(response.status)
 }
