@@ -61,6 +61,53 @@ describe('a pivot over HTTP', () => {
   })
 })
 
+const asking = defineSaga<string>({ name: 'Asking', version: 1 })
+  .call('ask', {
+    ...{ kind: 'pivot', retry: { first: 1, longest: 2, attempts: 2 }, timeout: 400 },
+    execute: (context) => callHttp(context, { url: context.input }),
+  })
+  .build()
+
+describe('an answer over HTTP', () => {
+  const begun = (text: string) => (response: ServerResponse) => {
+    response.writeHead(200, { 'content-type': 'application/json' })
+    response.write(text)
+  }
+  it.each<[string, (response: ServerResponse) => void]>([
+    [
+      'is cut in the middle',
+      (response) => response.writeHead(200, { 'content-length': 9 }).write('12', () => drop(response)),
+    ],
+    ['never ends', begun('{"a":')],
+    ['never begins', () => undefined],
+    ['leads elsewhere', (response) => void response.writeHead(302, { location: '/other' }).end()],
+    ['is a page', (response) => void response.end('<html>')],
+    ['is early', status(425)],
+    ['is too much', status(429)],
+  ])('that %s is none: it is asked for again', async (_, answer) => {
+    const good = (response: ServerResponse) => void response.writeHead(201).end('{"a":1}')
+    answers.splice(0, answers.length, answer, good)
+    await using running = runSagas(db, { sagas: [asking] })
+    const { outcome } = await running.sagas.start(asking, url)
+    expect(await outcome()).toEqual({ status: 'DONE', results: { ask: { a: 1 } } })
+  })
+
+  it('that does not come says why', async () => {
+    await using running = runSagas(db, { sagas: [asking] })
+    const { outcome } = await running.sagas.start(asking, await nobody())
+    expect(await outcome()).toMatchObject({ status: 'STUCK', failure: { code: 'ECONNREFUSED' } })
+  })
+})
+
+/** Where nobody answers any more. */
+async function nobody(): Promise<string> {
+  const gone = createServer()
+  await new Promise<void>((resolve) => gone.listen(0, '127.0.0.1', resolve))
+  const { port } = gone.address() as AddressInfo
+  await new Promise((resolve) => gone.close(resolve))
+  return `http://127.0.0.1:${port}`
+}
+
 /** Until a saga has ended, or is stuck again. */
 async function moved(id: string): Promise<void> {
   const signal = AbortSignal.timeout(10_000)
