@@ -37,6 +37,8 @@ export async function callHttp(context: StepContext<unknown, unknown>, call: Htt
       ...headers,
     },
     ...(body !== undefined && { body: JSON.stringify(body) }),
+  }).catch((error: unknown) => {
+    throw withReason(error)
   })
   const text = await response.text()
   const outcome = response.headers.get(OUTCOME)
@@ -44,6 +46,15 @@ export async function callHttp(context: StepContext<unknown, unknown>, call: Htt
   const refused = outcome === 'refused' || (outcome === null && !doubtful && refusals.includes(response.status))
   if (refused) throw new StepRefused(reasonOf(text, response.status))
   throw new HttpStepError(response.status)
+}
+
+/** fetch only says that it failed, and has the reason one level down. */
+function withReason(error: unknown): unknown {
+  const inner = error instanceof Error ? error.cause : undefined
+  if (!(inner instanceof Error && 'code' in inner)) return error
+  const code = String(inner.code)
+  const message = `the participant cannot be reached: ${inner.message === '' ? code : inner.message}`
+  return Object.assign(new Error(message, { cause: error }), { code })
 }
 
 /** What became of it is not known. */
