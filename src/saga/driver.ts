@@ -51,6 +51,7 @@ export class Driver {
   /** One decision. Null: there is another one to make. */
   async #step(): Promise<Stint | null> {
     this.#takeIn()
+    await this.#record.checkReplies()
     const decision = this.#record.next(new Set(this.#underWay.keys()))
     switch (decision.do) {
       case 'compensate':

@@ -2,7 +2,8 @@ import type { ConnectionPool } from '../model/service-database.ts'
 import { isTransient } from '../model/transient.ts'
 import { retry } from '../retry.ts'
 import { decide, type Decision } from './decide.ts'
-import type { AnySaga } from './definition.ts'
+import { checkedReply } from './checked-reply.ts'
+import { type AnySaga, placed } from './definition.ts'
 import type { Entry } from './entry.ts'
 import { type Claimed, type Move, type Moved, reloadSaga, type SentCommand } from './journal.ts'
 import { evolve, type SagaState, stateOf, stepOf } from './state.ts'
@@ -69,6 +70,18 @@ export class SagaRecord {
   add(...entries: Entry[]): void {
     this.#pending.push(...entries)
     this.#state = evolve(this.#state, entries, this.now)
+  }
+
+  /** Checks what processes without the definition have taken from replies. */
+  async checkReplies(): Promise<void> {
+    for (const { step } of this.#isUnchecked() ? placed(this.definition) : []) {
+      const { unchecked, result } = stepOf(this.#state, step.name).execute
+      if (unchecked) this.add(await checkedReply(step, result))
+    }
+  }
+
+  #isUnchecked(): boolean {
+    return [...this.#state.steps.values()].some(({ execute }) => execute.unchecked)
   }
 
   /** Takes back what was added since the last write. */
