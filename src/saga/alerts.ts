@@ -8,8 +8,9 @@ const UNTOLD = 60
 const MOST = 50
 /** Tries in vain after which somebody should look. */
 const IN_VAIN = 10
-/** Sagas whose journals are read in one look. */
+/** Sagas whose journals are read in one look, and commits of each: enough for the tries of twenty steps at a time. */
 const READ = 1_000
+const COMMITS = 400
 
 /**
  * Raises what is wrong with the sagas of this database now, and resolves what was raised and is over. Whoever sees it
@@ -75,7 +76,7 @@ const TROUBLES = `
     from old o, lateral (
       select e.entry ->> 'step' as step, count(*) filter (where e.entry ->> 'do' in ('unknown', 'failed')) as n
       from eventing.saga_journal j, jsonb_array_elements(j.entries) as e (entry)
-      where j.saga_id = o.id and e.entry ->> 'do' in ('unknown', 'failed', 'done', 'refused')
+      where j.saga_id = o.id and j.seq > o.seq - ${COMMITS} and e.entry ->> 'do' in ('unknown', 'failed', 'done', 'refused')
         and coalesce(e.entry ->> 'direction', 'execute') = case o.status when 'RUNNING' then 'execute' else 'compensate' end
       group by 1 having count(*) filter (where e.entry ->> 'do' in ('done', 'refused')) = 0
       order by 2 desc limit 1
