@@ -61,7 +61,7 @@ export interface StepTimes {
   readonly compensationRetry?: RetryPolicy
   /** of one try, or until the reply to a command, milliseconds; default 30,000 */
   readonly timeout?: number
-  /** of all tries together, milliseconds; default without end */
+  /** of all tries together, also the one under way, milliseconds; not of retriable steps; default without end */
   readonly deadline?: number
 }
 

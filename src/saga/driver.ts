@@ -1,7 +1,7 @@
 import { pause } from '../model/pause.ts'
 import { type Outcome, tryCall } from './call.ts'
 import { commandOf, contextOf } from './context.ts'
-import { type Decision, DEFAULT_TIMEOUT } from './decide.ts'
+import { type Decision, endOfTry } from './decide.ts'
 import { type AnySaga, placed, type Step } from './definition.ts'
 import { type Direction, type Entry, type Fault, faultOf } from './entry.ts'
 import type { Claimed, Move, SentCommand } from './journal.ts'
@@ -178,11 +178,12 @@ export class Driver {
     return outcome
   }
 
-  /** A call does not last beyond the deadline of the saga while that counts. */
-  #timeout({ timeout = DEFAULT_TIMEOUT, kind }: Step, direction: Direction): number {
-    const { deadline } = this.#record.saga
-    if (deadline === null || direction === 'compensate' || kind !== 'compensable') return timeout
-    return Math.max(1, Math.min(timeout, deadline - this.#record.now))
+  /** A call does not last beyond the deadline of its step, nor of the saga while that counts. */
+  #timeout(step: Step, direction: Direction): number {
+    const { saga, state, now } = this.#record
+    const end = endOfTry(step, direction, stepOf(state, step.name)[direction])
+    const counts = saga.deadline !== null && direction === 'execute' && step.kind === 'compensable'
+    return Math.max(1, Math.ceil((counts ? Math.min(end, saga.deadline) : end) - now))
   }
 
   /** `error` null: this process was not there. */
