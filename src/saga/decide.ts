@@ -136,9 +136,9 @@ function asking(steps: readonly Step[], { state, facts, direction, most, deadlin
 }
 
 /** When it is not waited for any longer, milliseconds of the database: `deadline` is that of all tries together. */
-export function endOfTry(step: Step, direction: Direction, { asked, since }: Progress): number {
+export function endOfTry(step: Step, direction: Direction, { asked, since, probing }: Progress): number {
   const { timeout = DEFAULT_TIMEOUT, deadline, kind } = step
-  const counts = deadline !== undefined && direction === 'execute' && kind !== 'retriable'
+  const counts = deadline !== undefined && !probing && direction === 'execute' && kind !== 'retriable'
   return counts ? Math.min(asked + timeout, since + deadline) : asked + timeout
 }
 

@@ -3,7 +3,7 @@ import { type Outcome, tryCall } from './call.ts'
 import { commandOf, contextOf } from './context.ts'
 import { type Decision, endOfTry } from './decide.ts'
 import { type AnySaga, placed, type Step } from './definition.ts'
-import { type Direction, type Entry, type Fault, faultOf } from './entry.ts'
+import { type Direction, type Entry, type Fault, faultOf, readable } from './entry.ts'
 import type { Claimed, Move, SentCommand } from './journal.ts'
 import { runLocal } from './local.ts'
 import { retryIn } from './policy.ts'
@@ -171,9 +171,10 @@ export class Driver {
   async #call(step: Step, direction: Direction): Promise<Outcome> {
     const { failpoint } = this.#engine
     const context = contextOf(this.#record, step, direction, this.#gone.signal)
+    const { probing } = stepOf(this.#record.state, step.name)[direction]
     await failpoint?.(`saga.call-${direction}-${step.name}`)
     const action = step.action as Extract<Step['action'], { by: 'call' }>
-    const outcome = await tryCall(action, context, this.#timeout(step, direction))
+    const outcome = await tryCall(action, context, { timeout: this.#timeout(step, direction), probing })
     await failpoint?.(`saga.called-${direction}-${step.name}`)
     return outcome
   }
@@ -189,7 +190,15 @@ export class Driver {
   /** `error` null: this process was not there. */
   #unknown(step: Step, direction: Direction, fault: Fault, error: Error | null): Entry {
     const { state, now } = this.#record
-    const wait = retryIn(step, direction, stepOf(state, step.name)[direction], { now, error })
+    const progress = stepOf(state, step.name)[direction]
+    if (progress.probing) {
+      const { code, message } = progress.error ?? fault
+      const found = { code, message: readable(`${message}; asked what became of it: ${fault.message}`) }
+      return { do: 'unknown', step: step.name, direction, error: found, retryIn: null }
+    }
+    const wait = retryIn(step, direction, progress, { now, error })
+    const probe = wait === null && direction === 'execute' && step.action.by === 'call' && step.action.probe !== null
+    if (probe) return { do: 'unknown', step: step.name, direction, error: fault, retryIn: 0, probe }
     // whoever was interrupted has waited long enough
     const again = error === null && wait !== null ? 0 : wait
     return { do: 'unknown', step: step.name, direction, error: fault, retryIn: again }

@@ -37,6 +37,8 @@ export type Entry =
       readonly direction: Direction
       readonly error: Fault
       readonly retryIn: number | null
+      /** there are no more tries: it is only asked what became of them */
+      readonly probe?: true
     }
   /** a local step was rolled back; the same */
   | {

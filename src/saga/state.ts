@@ -10,6 +10,8 @@ export interface Progress {
   readonly attempts: number
   /** a try ended without an answer, at some time */
   readonly doubtful: boolean
+  /** its tries are used up: it is only asked what became of them */
+  readonly probing: boolean
   /** when it was asked for first, and last; milliseconds of the database */
   readonly since: number
   readonly asked: number
@@ -38,17 +40,8 @@ export interface SagaState {
 }
 
 const FRESH: Progress = {
-  ...{
-    state: 'none',
-    attempts: 0,
-    doubtful: false,
-    since: 0,
-    asked: 0,
-    retryAt: 0,
-    result: undefined,
-    unchecked: false,
-  },
-  error: null,
+  ...{ state: 'none', attempts: 0, doubtful: false, probing: false, since: 0, asked: 0, retryAt: 0, result: undefined },
+  ...{ unchecked: false, error: null },
 }
 const UNTOUCHED: StepState = { execute: FRESH, compensate: FRESH }
 const EMPTY: SagaState = { status: 'RUNNING', steps: new Map(), failure: null, stuck: null, cancelled: null }
@@ -124,8 +117,9 @@ function advance(before: Progress, entry: StepEntry, at: number): Progress {
       const [attempts, since] = unknown ? [before.attempts, before.since] : [before.attempts + 1, before.since || at]
       // also what a reply gave, and its schema has refused
       const failed = { ...before, attempts, since, doubtful, error: entry.error, result: undefined, unchecked: false }
+      const probing = unknown && entry.probe === true
       if (entry.retryIn === null) return { ...failed, state: last }
-      return { ...failed, state: entry.do, retryAt: at + entry.retryIn }
+      return { ...failed, state: entry.do, probing, retryAt: at + entry.retryIn }
     }
   }
 }
