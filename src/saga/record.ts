@@ -95,8 +95,7 @@ export class SagaRecord {
     const { id, epoch, seq } = this.#saga
     const { status, failure } = this.#state
     const entries = this.#pending
-    const last = entries.findLast((entry) => 'step' in entry && entry.step !== null)
-    const step = last !== undefined && 'step' in last ? last.step : null
+    const step = entries.map(stepNamed).findLast((name) => name !== null) ?? null
     const unlocks = this.definition.locks !== null && (status === 'DONE' || status === 'COMPENSATED')
     return { id, epoch, seq, status, step, failure, release, entries: JSON.stringify(entries), messages, unlocks }
   }
@@ -160,6 +159,12 @@ export class SagaRecord {
     if (failpoint === null) return
     for (const place of places) await failpoint(`saga.${when}-${place}`)
   }
+}
+
+/** Where the saga is by it: of several steps that were given up it is stuck at one, and orders are about that one. */
+function stepNamed(entry: Entry): string | null {
+  if (entry.do === 'stuck') return entry.failure.step
+  return 'step' in entry ? entry.step : null
 }
 
 const NEVER = new AbortController().signal
