@@ -92,6 +92,23 @@ describe('an answer over HTTP', () => {
     expect(await outcome()).toEqual({ status: 'DONE', results: { ask: { a: 1 } } })
   })
 
+  it('that is longer than anybody keeps is none', async () => {
+    const endless = (response: ServerResponse) => {
+      const more = () => response.destroyed || response.write('x'.repeat(100_000), more)
+      response.writeHead(200).write('"', more)
+    }
+    answers.splice(0, answers.length, endless, (response) => void response.end(`"${'x'.repeat(2_000_000)}"`))
+    const patient = defineSaga<null>({ name: 'Patient', version: 1 })
+      .call('ask', {
+        ...{ kind: 'pivot', retry: { first: 1, longest: 2, attempts: 2 } },
+        execute: (context) => callHttp(context, { url }),
+      })
+      .build()
+    await using running = runSagas(db, { sagas: [patient] })
+    const { outcome } = await running.sagas.start(patient, null)
+    expect(await outcome()).toMatchObject({ status: 'STUCK', failure: { code: 'HTTP_TOO_LONG' } })
+  })
+
   it('that does not come says why', async () => {
     await using running = runSagas(db, { sagas: [asking] })
     const { outcome } = await running.sagas.start(asking, await nobody())
