@@ -3,7 +3,7 @@ import { z } from 'zod'
 import { type Eventing, startEventing } from '../../test/support/eventing.ts'
 import { notesOf, type Running, runSagas, startNotes } from '../../test/support/sagas.ts'
 import { classify } from '../consumer/classify.ts'
-import { defineSaga, inTransaction, type SagaReply, Sagas, StepRefused } from '../index.ts'
+import { defineSaga, inTransaction, participant, type SagaReply, Sagas, StepRefused } from '../index.ts'
 
 let db: Eventing
 beforeAll(async () => {
@@ -105,5 +105,49 @@ describe('a reply', () => {
       [id],
     )
     expect(stuck).toEqual([])
+  })
+})
+
+describe('a participant that was away for longer than a saga waits', () => {
+  const patience = { timeout: 30, retry: { first: 1, attempts: 2 }, compensationRetry: { first: 1, attempts: 2 } }
+  const away = defineSaga<null>({ name: 'Away', version: 1, replyTo: 'replies', deadline: 60_000 })
+    .command('reserve', {
+      ...patience,
+      execute: ({ sagaId }) => ({ topic: 'stock', type: 'Reserve', payload: sagaId }),
+      compensate: ({ sagaId }) => ({ topic: 'stock', type: 'Release', payload: sagaId }),
+    })
+    .local('confirm', { kind: 'pivot', execute: async () => null })
+    .build()
+
+  it.each([
+    ['done', { outcome: 'done', result: 1 }],
+    ['refused', { outcome: 'refused', reason: 'none is left' }],
+  ] as const)('frees the saga when it has done what waited for it; at first it was %s', async (_, answer) => {
+    await using running = runSagas(db, { sagas: [away] })
+    const { id, outcome } = await running.sagas.start(away, null)
+    expect((await outcome()).status).toBe('STUCK')
+    const key = `${id}/reserve`
+    for (let copies = 0; copies < 2; copies++) await receive(running.sagas, { key: `${key}/execute`, answer })
+    await receive(running.sagas, { key: `${key}/compensate`, answer: { outcome: 'done', result: null } })
+    await until(`exists (select from eventing.saga where id = $1 and ended_at is not null)`, id)
+    expect(await running.sagas.outcome(id)).toMatchObject({ status: 'COMPENSATED', failure: { code: 'TIMEOUT' } })
+  })
+})
+
+describe('a participant that cannot take back what it did', () => {
+  it('says why, and is asked again', async () => {
+    const key = `${crypto.randomUUID()}/reserve`
+    const ask = (direction: string, handler: () => Promise<unknown>) =>
+      inTransaction(db.pool, (tx) => participant(tx, { key: `${key}/${direction}` }, handler))
+    await ask('execute', async () => 1)
+    const shipped = async () => {
+      await db.query(`select 1`)
+      throw new StepRefused('it has left the house')
+    }
+    const refused = { outcome: 'refused', reason: 'it has left the house' }
+    expect(await ask('compensate', shipped)).toEqual(refused)
+    expect(await ask('compensate', shipped)).toEqual(refused)
+    expect(await ask('compensate', async () => 'returned')).toEqual({ outcome: 'done', result: 'returned' })
+    expect(await ask('compensate', shipped)).toEqual({ outcome: 'done', result: 'returned' })
   })
 })
