@@ -51,7 +51,7 @@ export interface StartOptions {
 export interface StartInOptions<Results> extends StartOptions {
   /**
    * Compensable steps that the caller has done in this transaction, with their results: they are not asked for, and are
-   * taken back also when the saga is cancelled, or late, before it has done anything itself.
+   * taken back also when the saga is cancelled, or late, before it has done anything itself or has its locks.
    */
   readonly done?: Partial<Results>
 }

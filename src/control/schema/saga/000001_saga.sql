@@ -101,6 +101,8 @@ create table eventing.saga_alert (
   tried_at timestamptz not null,
   told_at timestamptz,
   resolved_at timestamptz,
+  -- that it is over
+  over_told_at timestamptz,
   primary key (name, subject)
 );
 
