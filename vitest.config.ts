@@ -4,33 +4,16 @@ import { BaseSequencer, type TestSpecification } from 'vitest/node'
 
 const INT = '**/*.int.test.ts'
 const E2E = 'test/e2e/**/*.e2e.test.ts'
-// Their tests measure no time, so they may wait for each other; the longest first, or the last one runs alone.
-const TOGETHER = [
-  ...['cutover-kill', 'flips', 'sync-kills', 'demo-ends', 'sagas', 'consumer', 'slot-guard', 'legs-plain', 'slot-back'],
-  ...[
-    'legs-servers',
-    'reconcile',
-    'letters',
-    'order-flow',
-    'cutover-abort',
-    'cli-refusals',
-    'slot-lost',
-    'sync-zombie',
-    'relay',
-  ],
-  ...['demo', 'legs', 'kills', 'terminal', 'alerts', 'orders', 'cutover-late', 'routers-lost', 'sync-streamed', 'init'],
-  ...[
-    'messaging-docs',
-    'wrong-input',
-    'events',
-    'dlq-consumer',
-    'cli',
-    'saga-cli',
-    'saga-tutorial',
-    'events-docs',
-    'cutover-chaos',
-  ],
-].map((name) => `test/e2e/${name}.e2e.test.ts`)
+// Their tests measure no time, or many seconds, so they may wait for each other; the longest first, or the last one runs alone.
+const TOGETHER = `
+  sync-kills slot-guard reconcile consumer demo letters cutover-abort demo-ends cli-refusals
+  cutover-kill legs flips relay slot-lost order-flow slot-back legs-plain sync sagas
+  legs-servers routers-lost cutover-late kills sync-zombie run asleep orders terminal cli
+  sync-streamed wrong-input init events alerts messaging-docs saga-cli dlq-consumer
+  saga-tutorial events-docs cutover-chaos`
+  .trim()
+  .split(/\s+/)
+  .map((name) => `test/e2e/${name}.e2e.test.ts`)
 // Vitest goes by the size of a file where it has not run it before, as in CI; these wait for servers to start.
 const LONG = [
   ...TOGETHER,
@@ -38,6 +21,8 @@ const LONG = [
   'src/stores/kafka/consume.int.test.ts',
   'src/notify/sagas.int.test.ts',
 ]
+// They measure the memory of their process.
+const ALONE = ['test/traps/**/*.int.test.ts', 'src/router/stream.int.test.ts']
 const NEVER = ['**/node_modules/**', 'dist/**']
 
 class LongestFirst extends BaseSequencer {
@@ -66,6 +51,8 @@ export default defineConfig({
           name: 'unit',
           include: ['src/**/*.test.ts', 'fixtures/**/*.test.ts', 'test/architecture.test.ts'],
           exclude: [...NEVER, INT, E2E],
+          // they keep no state of their process, and half of their time is loading modules
+          isolate: false,
         },
       },
       {
@@ -74,6 +61,19 @@ export default defineConfig({
           name: 'int',
           sequence: { groupOrder: 1 },
           include: [INT],
+          exclude: [...NEVER, ...ALONE],
+          isolate: false,
+          maxWorkers: 2,
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'int-process',
+          sequence: { groupOrder: 1 },
+          include: ALONE,
           exclude: NEVER,
           maxWorkers: 2,
           testTimeout: 60_000,
@@ -87,7 +87,8 @@ export default defineConfig({
           sequence: { groupOrder: 2 },
           include: TOGETHER,
           exclude: NEVER,
-          maxWorkers: 2,
+          // most of them wait half of the time, for leases, sessions of consumers and heartbeats
+          maxWorkers: 3,
           testTimeout: 300_000,
           hookTimeout: 120_000,
         },

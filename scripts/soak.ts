@@ -7,7 +7,7 @@ interface Soak {
   readonly files: readonly string[]
   readonly env: Readonly<Record<string, string>>
   /** of vitest; default e2e */
-  readonly project?: 'unit' | 'int'
+  readonly project?: 'unit' | 'int*'
 }
 const SOAKS: Readonly<Record<string, Soak>> = {
   cutover: { files: ['test/e2e/cutover', 'test/e2e/legs'], env: { MIGRATE_MATRIX: 'full' } },
@@ -20,20 +20,24 @@ const SOAKS: Readonly<Record<string, Soak>> = {
   'sync-kills': { files: ['test/e2e/sync-kills'], env: { MIGRATE_SYNC_KILLS: '100' } },
   'sync-zombie': { files: ['test/e2e/sync-zombie'], env: { MIGRATE_ZOMBIES: '30' } },
   'sync-interleaved': {
-    ...{ files: ['src/stores/postgres/interleaved'], env: { MIGRATE_INTERLEAVED: '1000' }, project: 'int' },
+    ...{ files: ['src/stores/postgres/interleaved'], env: { MIGRATE_INTERLEAVED: '1000' }, project: 'int*' },
   },
   'sync-memory': {
-    ...{ files: ['test/traps/rooms', 'test/traps/alternating-rooms'], env: { MIGRATE_MATRIX: 'full' }, project: 'int' },
+    ...{
+      files: ['test/traps/rooms', 'test/traps/alternating-rooms'],
+      env: { MIGRATE_MATRIX: 'full' },
+      project: 'int*',
+    },
   },
   'sync-property': {
-    ...{ files: ['src/stores/postgres/apply-property'], env: { MIGRATE_SCHEMAS: '1000' }, project: 'int' },
+    ...{ files: ['src/stores/postgres/apply-property'], env: { MIGRATE_SCHEMAS: '1000' }, project: 'int*' },
   },
-  events: { files: ['src/events/subscribe'], env: { MIGRATE_EVENTS_SECONDS: '600' }, project: 'int' },
+  events: { files: ['src/events/subscribe'], env: { MIGRATE_EVENTS_SECONDS: '600' }, project: 'int*' },
   'order-flow': { files: ['test/e2e/order-flow'], env: { MIGRATE_ORDERS: '5000' } },
   sagas: { files: ['test/e2e/sagas'], env: { MIGRATE_MATRIX: 'full' } },
-  'orders-any': { files: ['fixtures/services/orders/any-order'], env: { MIGRATE_ANY_ORDERS: '500' }, project: 'int' },
-  'saga-many': { files: ['src/saga/many'], env: { MIGRATE_SAGAS: '10000' }, project: 'int' },
-  'saga-locks': { files: ['src/saga/locks'], env: { MIGRATE_SAGA_LOCKS: '2000' }, project: 'int' },
+  'orders-any': { files: ['fixtures/services/orders/any-order'], env: { MIGRATE_ANY_ORDERS: '500' }, project: 'int*' },
+  'saga-many': { files: ['src/saga/many'], env: { MIGRATE_SAGAS: '10000' }, project: 'int*' },
+  'saga-locks': { files: ['src/saga/locks'], env: { MIGRATE_SAGA_LOCKS: '2000' }, project: 'int*' },
   'sync-fuzz': { files: ['src/sync/pgoutput/fuzz'], env: { MIGRATE_FUZZ: '1000000' }, project: 'unit' },
 }
 

@@ -47,7 +47,7 @@ describe.each(FULL ? (['sync', 'route', 'dual-write', 'live'] as const) : (['dua
         )
         await giveBack()
         expect(ledger.failures.slice(failures).filter(({ by }) => by === 'routed')).toEqual([])
-        expect(ledger.acknowledged).toBeGreaterThan(before + 200)
+        expect(ledger.acknowledged).toBeGreaterThan(before + 100)
         expect((await moving.expectSound()).stage).toBe(stage)
       },
     )

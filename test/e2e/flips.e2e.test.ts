@@ -1,5 +1,5 @@
 // A service moves there and back again and again under load. `npm run soak -- flips`: ten times with 1,000 writes in
-// between, else a tenth. The ledger of the load generator judges.
+// between, else four times with a tenth. The ledger of the load generator judges.
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type ServiceName, type Shop, startShop } from '../../fixtures/demo/shop.ts'
@@ -11,7 +11,7 @@ import { connect, succeed } from '../support/moving-shop.ts'
 import { eventually } from '../support/two-sides.ts'
 
 const WRITES = Number(process.env.MIGRATE_FLIP_WRITES ?? 100)
-const FLIPS = 10
+const FLIPS = WRITES > 100 ? 10 : 4
 // its children have ids of the service's own, and its coupons are rows that everybody changes
 const SERVICE: ServiceName = 'orders'
 

@@ -42,7 +42,7 @@ describe('reconcile beside the real worker', () => {
       ...['--users', '1-400', '--writes', '100', '--reads', '20'],
     ])
     stack.use(load)
-    await compareUnderLoad(3)
+    await compareUnderLoad(2)
     await succeed(shop.cli(['dual-write', 'users']))
     await compareUnderLoad(1)
   })

@@ -93,7 +93,10 @@ describe.each(DIRECTIONS)('%s', (direction) => {
   })
 
   test('killed at every failpoint', { timeout: 600_000 }, async () => {
-    const names = failpointNames(direction)
+    // the way back is the same code: there, what is done twice when it goes wrong
+    const names = failpointNames(direction).filter(
+      (name) => FULL || direction === 'forward' || /before-commit|before-ack/.test(name),
+    )
     for (const name of names) {
       await killAt(name)
       if (FULL) await killBehind(name)

@@ -58,8 +58,8 @@ export class Ledger {
 
 // kills and chaos have a full size of their own
 const SOAK = FULL || process.env.MIGRATE_KILLS !== undefined || process.env.MIGRATE_CHAOS !== undefined
-/** Milliseconds between two writes of one writer: at full size as dense as the processors allow. */
-const PACE = SOAK ? 15 : 30
+/** Milliseconds between two writes of one writer: at full size as dense as the processors allow, else for tests in pairs. */
+const PACE = SOAK ? 15 : 60
 
 export interface WritersOptions {
   readonly router: (user: number) => string
