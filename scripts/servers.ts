@@ -44,10 +44,13 @@ const SERVERS: readonly Listed[] = [
 process.exitCode = await main()
 
 async function main(): Promise<number> {
-  const { values, positionals } = parseArgs({
-    allowPositionals: true,
-    options: { once: { type: 'boolean', default: false }, json: { type: 'boolean', default: false } },
-  })
+  const asked = readArguments()
+  if (asked === null || asked.values.help) {
+    const say = asked === null ? console.error : console.log
+    say(`usage: npm run servers -- [--once] [--json] [${SERVERS.map(({ name }) => name).join(' | ')}]…`)
+    return asked === null ? EXIT.usage : EXIT.ok
+  }
+  const { values, positionals } = asked
   const unknown = positionals.filter((name) => SERVERS.every((server) => server.name !== name))
   if (unknown.length > 0) {
     console.error(`unknown: ${unknown.join(', ')}; there are: ${SERVERS.map(({ name }) => name).join(', ')}`)
@@ -73,6 +76,16 @@ async function main(): Promise<number> {
   await watching.release()
   forget()
   return failed[0]?.error.exit ?? EXIT.ok
+}
+
+/** Null: there is an option that is none. */
+function readArguments() {
+  const flag = { type: 'boolean', default: false } as const
+  try {
+    return parseArgs({ allowPositionals: true, options: { once: flag, json: flag, help: { ...flag, short: 'h' } } })
+  } catch {
+    return null
+  }
 }
 
 /** Resolves with the first signal to stop; under npm, which does not pass on its own death, also with that. */

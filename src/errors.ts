@@ -545,6 +545,12 @@ export const CATALOGUE = {
     retry: 'never',
     exit: EXIT.usage,
   },
+  TRANSACTION_SHARED: {
+    message: '"{statement}" was not carried out: the transaction also holds what the library notes about this work',
+    hint: 'Leave it out: it is committed when the function has ended, and rolled back when it throws. For parts of it use savepoints.',
+    retry: 'never',
+    exit: EXIT.usage,
+  },
   SAGA_DEFINITION_INVALID: {
     message: 'saga {saga} cannot be carried out: {reason}',
     hint: 'Correct its definition. Steps are compensable first, then at most one pivot, then retriable ones.',
@@ -559,7 +565,7 @@ export const CATALOGUE = {
   },
   SAGA_UNKNOWN: {
     message: 'there is no saga {saga} in the database of {service}',
-    hint: 'See which there are: migrate saga list {service}',
+    hint: 'See which there are: migrate saga list {service}. An id is a UUID, or its beginning, at least four characters.',
     retry: 'never',
     exit: EXIT.findings,
   },
@@ -571,7 +577,7 @@ export const CATALOGUE = {
   },
   SAGA_NOT_DEFINED: {
     message: 'saga {saga} version {version} is not among the definitions of this process',
-    hint: 'Give it to `new Sagas(pool, { sagas: […] })`.',
+    hint: 'Give it to `new Sagas(pool, { sagas: […] })`: this very object, not another one that is built alike.',
     retry: 'never',
     exit: EXIT.usage,
   },

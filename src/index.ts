@@ -33,7 +33,7 @@ export { classify, type Verdict } from './consumer/classify.ts'
 export type { ConsumerOptions, Handlers, Message, MessageOf } from './consumer/options.ts'
 export type { KafkaOptions } from './stores/kafka/client.ts'
 export { type Consume, consume, type Relay, relayOutbox } from './stores/kafka/messaging.ts'
-export { type SagaBuilder, type SagaOptions, defineSaga } from './saga/define.ts'
+export { type SagaBuilder, type SagaOptions, type Stored, defineSaga } from './saga/define.ts'
 export type {
   Command,
   CompensationContext,

@@ -1,7 +1,8 @@
-import { MigrateError } from '../errors.ts'
+import { asMigrateError, MigrateError } from '../errors.ts'
 import type { Database } from '../model/sql.ts'
 import { pause } from '../model/pause.ts'
 import { giveOrder, type Order, planOrder } from '../saga/operate.ts'
+import { type Ahead, aheadOf } from '../saga/prospect.ts'
 import {
   listLocks,
   type ListOptions,
@@ -13,7 +14,7 @@ import {
   type SagaStats,
   showSaga,
 } from '../saga/read.ts'
-import type { SagaState } from '../saga/state.ts'
+import { evolve, type SagaState, stateOf } from '../saga/state.ts'
 import { eventingOf } from './eventing.ts'
 import type { App } from './open.ts'
 
@@ -34,18 +35,33 @@ export async function statsOf(app: App, service: string): Promise<SagaStats> {
   return readStats(await eventing(app, service))
 }
 
-/** Looks again and again until the signal; `onLook` says when it is enough. */
-export async function watchSaga(
-  app: App,
-  service: string,
-  { id, onLook, signal }: { id: string; onLook: (saga: SagaDetails) => 'more' | 'enough'; signal: AbortSignal },
-): Promise<SagaDetails> {
+export interface SagaWatcher {
+  /** says when it is enough */
+  readonly onLook: (saga: SagaDetails) => 'more' | 'enough'
+  /** a look that failed, and is tried again */
+  readonly onTrouble: (error: MigrateError) => void
+  readonly signal: AbortSignal
+}
+
+/** Looks again and again until the signal, also through an outage that began after the first look. */
+export async function watchSaga(app: App, service: string, id: string, watcher: SagaWatcher): Promise<SagaDetails> {
+  const { onLook, onTrouble, signal } = watcher
   const database = await eventing(app, service)
-  for (;;) {
-    const saga = await showSaga(database, service, id)
-    if (onLook(saga) === 'enough' || signal.aborted) return saga
+  let saga = await showSaga(database, service, id)
+  let more = onLook(saga) === 'more'
+  while (more) {
     await pause(LOOK_EVERY, signal).catch(() => undefined)
+    if (signal.aborted) break
+    try {
+      saga = await showSaga(database, service, saga.id)
+      more = onLook(saga) === 'more'
+    } catch (thrown) {
+      const error = asMigrateError(thrown)
+      if (error.retry !== 'timed') throw thrown
+      onTrouble(error)
+    }
   }
+  return saga
 }
 
 const LOOK_EVERY = 250
@@ -55,6 +71,8 @@ export interface Ordered {
   readonly saga: SagaDetails
   /** null: it was only asked what it would do, or it was not possible */
   readonly after: SagaState | null
+  /** what follows, or would; null: it was not possible */
+  readonly ahead: Ahead | null
   readonly error: MigrateError | null
 }
 
@@ -76,22 +94,24 @@ export async function orderSagas(
   const database = await eventing(app, service)
   const found: SagaDetails[] = []
   for (const id of ids) found.push(await showSaga(database, service, id))
-  const give = async (saga: SagaDetails): Promise<SagaState | null> => {
+  const give = async (saga: SagaDetails): Promise<Pick<Ordered, 'after' | 'ahead'>> => {
     const seq = expectSeq ?? saga.seq
     if (saga.seq !== seq)
       throw new MigrateError('SAGA_MOVED', { saga: saga.id, service, found: saga.seq, expected: seq })
-    if (dryRun) planOrder(saga, service, order)
-    return dryRun
-      ? null
-      : await database.transaction((tx) => giveOrder(tx, saga, { ...order, service, expectSeq: seq }))
+    if (dryRun) {
+      const planned = evolve(stateOf(saga.journal), [planOrder(saga, service, order)], Date.now())
+      return { after: null, ahead: aheadOf(saga, planned) }
+    }
+    const after = await database.transaction((tx) => giveOrder(tx, saga, { ...order, service, expectSeq: seq }))
+    return { after, ahead: aheadOf(saga, after) }
   }
   const done: Ordered[] = []
   for (const saga of found) {
     try {
-      done.push({ saga, after: await give(saga), error: null })
+      done.push({ saga, ...(await give(saga)), error: null })
     } catch (error) {
       if (!(error instanceof MigrateError)) throw error
-      done.push({ saga, after: null, error })
+      done.push({ saga, after: null, ahead: null, error })
     }
   }
   // workers look by themselves before long

@@ -12,6 +12,17 @@ describe('as text', () => {
     expect(stderr()).toBe('copied 2 rows\n')
   })
 
+  test('what is proposed names the configuration that was given, once', () => {
+    const { output, stdout } = open({ json: false })
+    output.proposeWith(' -c shop.yaml')
+    const nextSteps = ['migrate status', 'cp a b', 'migrate check -c b.yaml'].map((cmd) => ({ cmd, why: 'so' }))
+    output.result({ schema: 'migrate.sync/1', status: 'ok', data: {}, nextSteps }, () => 'done')
+    const lines = stdout()
+      .split('\n')
+      .map((line) => line.trim().replace(/ +so$/, ''))
+    expect(lines).toEqual(['done', '', 'Next:', 'migrate status -c shop.yaml', 'cp a b', 'migrate check -c b.yaml', ''])
+  })
+
   test('has colours on a terminal only', () => {
     const { output, stdout } = open({ json: false, color: true, isTTY: true })
     output.result({ schema: 'migrate.a/1', status: 'ok', data: {} }, (ansi) => ansi.green('x'))

@@ -6,11 +6,15 @@ export function createOutput(streams: OutputStreams, { json, color, live = false
   const { stdout, stderr } = streams
   let code: ExitCode = EXIT.ok
   let area: LiveArea | null = null
+  let given = ''
 
   return {
     json,
     colors: createColors(color && stderr.isTTY === true),
     terminal: live && !json && stderr.isTTY === true ? stderr : null,
+    proposeWith(options) {
+      given = options
+    },
     attach(live) {
       area = live
     },
@@ -22,7 +26,7 @@ export function createOutput(streams: OutputStreams, { json, color, live = false
       code = STATUS_EXIT[status]
       if (json) return emit({ schema, ok: status === 'ok', status, data, issues, nextSteps })
       const ansi = createColors(color && stdout.isTTY === true)
-      stdout.write(withNewline(renderText(ansi)) + nextBlock(nextSteps, ansi))
+      stdout.write(withNewline(renderText(ansi)) + nextBlock(nextSteps.map(asGiven), ansi))
     },
     print(event, line) {
       if (json) emit(event)
@@ -39,6 +43,11 @@ export function createOutput(streams: OutputStreams, { json, color, live = false
     get code() {
       return code
     },
+  }
+
+  /** What is proposed to a human works as it is copied. */
+  function asGiven({ cmd, why }: NextStep): NextStep {
+    return { cmd: /^migrate (?!.* (-c|--env-file) )/.test(cmd) ? `${cmd}${given}` : cmd, why }
   }
 
   function say(line: string): void {
@@ -92,6 +101,8 @@ export interface Output {
   readonly colors: Colors
   /** stderr, when a command may draw on it; null = lines only: it is no terminal, or --json, TERM=dumb, CI */
   readonly terminal: Terminal | null
+  /** options that the commands in a `Next:` block need too: ` -c shop.yaml` */
+  proposeWith(options: string): void
   /** what is said from now on goes above this area, which closes before the result */
   attach(area: LiveArea): void
   detach(): void

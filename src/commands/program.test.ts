@@ -59,6 +59,19 @@ describe('arguments and options', () => {
   })
 })
 
+test.each([
+  [[], ''],
+  [['-c', 'migrate.yaml'], ''],
+  [['-c', 'shop/prod.yaml', '--env-file', '.env'], ' -c shop/prod.yaml --env-file .env'],
+  [['-c', "ann's shop.yaml"], String.raw` -c 'ann'\''s shop.yaml'`],
+])('proposes commands with the configuration of %j', async (argv, options) => {
+  const nextSteps = [{ cmd: 'migrate status', why: 'look' }]
+  const done = serve(({ output }) =>
+    output.result({ schema: 'migrate.a/1', status: 'ok', data: null, nextSteps }, () => 'done'),
+  )
+  expect((await run([...argv, ...SET], done)).stdout).toBe(`done\n\nNext:\n  migrate status${options}  look\n`)
+})
+
 describe('an error', () => {
   const locked = new MigrateError(
     'LOCKED',

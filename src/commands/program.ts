@@ -72,6 +72,7 @@ function add(parent: Command, definition: CommandDefinition, frame: Frame): void
 }
 
 function contextOf(global: GlobalOptions, { output, interrupts, env }: Frame): CommandContext {
+  output.proposeWith(givenOptions(global))
   return {
     signal: interrupts.signal,
     output,
@@ -83,6 +84,13 @@ function contextOf(global: GlobalOptions, { output, interrupts, env }: Frame): C
       return await loadConfig({ path, env, ...(envFile !== undefined && { envFile }) })
     },
   }
+}
+
+/** Which configuration is meant: another one may be in the place of the default. */
+function givenOptions({ config, envFile }: GlobalOptions): string {
+  const quoted = (path: string): string => (/^[\w./-]+$/.test(path) ? path : `'${path.replaceAll("'", `'\\''`)}'`)
+  const from = envFile === undefined ? '' : ` --env-file ${quoted(envFile)}`
+  return `${config === 'migrate.yaml' ? '' : ` -c ${quoted(config)}`}${from}`
 }
 
 function version(): string {

@@ -74,16 +74,31 @@ function aborted(signal: AbortSignal): Promise<never> {
 }
 
 /** As it will be read from the journal. Throws for what JSON or PostgreSQL does not take. */
-export function storable(result: unknown): unknown {
+export function storable(result: unknown, what = 'the result of the step'): unknown {
   if (result === undefined) return undefined
-  const text = JSON.stringify(result)
-  if (text === undefined) throw new TypeError('the result of the step is not JSON')
-  if (!isJsonb(text)) throw new TypeError('the result of the step has characters that jsonb does not take')
+  const text = jsonOf(result, what)
+  if (text === undefined) throw new TypeError(`${what} is not JSON`)
+  const defect = defectOf(text)
+  if (defect !== null) throw new TypeError(`${what} ${defect}`)
   return JSON.parse(text) as unknown
 }
 
-/** Of JSON as JSON.stringify writes it: jsonb has no NUL, and no half of a character. */
-export function isJsonb(text: string): boolean {
-  // a backslash before the escape makes it plain text
-  return !/(?<!\\)(?:\\\\)*\\u(?:0000|d[89a-f])/.test(text)
+/** A step has done its work by then, so it has to be said that it is about the result. */
+function jsonOf(result: unknown, what: string): string | undefined {
+  try {
+    return JSON.stringify(result)
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : readable(cause)
+    throw new TypeError(`${what} is not JSON: ${reason}`, { cause })
+  }
 }
+
+/** Why PostgreSQL would not take JSON as JSON.stringify writes it; null: it does. */
+export function defectOf(json: string): string | null {
+  if (json.length > LONGEST) return 'is larger than 64 MiB: keep it elsewhere, and say here where'
+  // jsonb has no NUL, and no half of a character; a backslash before the escape makes it plain text
+  return /(?<!\\)(?:\\\\)*\\u(?:0000|d[89a-f])/.test(json) ? 'has characters that jsonb does not take' : null
+}
+
+/** Characters of up to three bytes each: jsonb ends at 255 MiB. */
+const LONGEST = 64 * 1024 * 1024

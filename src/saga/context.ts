@@ -36,10 +36,17 @@ export function commandOf(record: SagaRecord, step: Step, direction: Direction, 
   const action = step.action as Extract<Step['action'], { by: 'command' }>
   const command = direction === 'execute' ? action.execute(context) : (action.compensate?.(context) as Command)
   const { topic, type, payload, key = context.sagaId } = command
-  storable([topic, type, key])
+  storable([topic, type, key], MESSAGE)
   return {
     // each try has an id of its own: an inbox would pass over one that it knows, and nobody would reply
-    ...{ id: randomUUID(), aggregateType: 'saga', aggregateId: key, topic, type, payload: storable(payload) ?? null },
+    ...{
+      id: randomUUID(),
+      aggregateType: 'saga',
+      aggregateId: key,
+      topic,
+      type,
+      payload: storable(payload, MESSAGE) ?? null,
+    },
     headers: {
       'idempotency-key': context.idempotencyKey,
       'saga-reply-to': record.definition.replyTo ?? '',
@@ -47,3 +54,5 @@ export function commandOf(record: SagaRecord, step: Step, direction: Direction, 
     },
   }
 }
+
+const MESSAGE = 'the message of the step'

@@ -97,7 +97,7 @@ function backwards(definition: AnySaga, state: SagaState, facts: Facts): Decisio
 }
 
 /** It happened, or may have. */
-function isToTakeBack({ name, action }: Step, state: SagaState): boolean {
+export function isToTakeBack({ name, action }: Step, state: SagaState): boolean {
   const { state: progress, doubtful } = execution(state, name)
   if (action.compensate === null) return false
   return doubtful || progress === 'done' || progress === 'intent'

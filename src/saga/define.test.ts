@@ -1,6 +1,6 @@
-import { describe, expect, it } from 'vitest'
+import { describe, expect, expectTypeOf, it } from 'vitest'
 import { z } from 'zod'
-import { defineSaga } from './define.ts'
+import { defineSaga, type Stored } from './define.ts'
 
 const nothing = { execute: async () => 1, compensate: null }
 const saga = () => defineSaga<{ n: number }>({ name: 'S', version: 1 })
@@ -138,5 +138,34 @@ describe('the types of a saga', () => {
       compensate: ({ result }) => ({ topic: 't', type: 'U', payload: result?.left.toFixed() }),
       reply: z.object({ left: z.int() }),
     })
+  })
+  it('say what is wrong: in the name of the step, or at the option', () => {
+    const final = saga().call('a', { kind: 'pivot', execute: nothing.execute })
+    // @ts-expect-error '"a"' is not assignable to '"two steps are called a"'
+    final.call('a', { kind: 'retriable', execute: nothing.execute })
+    // @ts-expect-error '"b"' is not assignable to '"after the pivot there are only retriable steps"'
+    final.call('b', { kind: 'pivot', execute: nothing.execute })
+    // @ts-expect-error no such option, and no complaint about the others
+    saga().call('a', { execute: nothing.execute, compensate: null, timout: 5 })
+    // @ts-expect-error the pivot is not taken back
+    saga().call('a', { ...nothing, kind: 'pivot', compensate: nothing.execute })
+    // @ts-expect-error it promises nothing
+    saga().call('a', { execute: () => 5, compensate: null })
+    // @ts-expect-error the group crosses the pivot
+    saga().parallel((group) => group.call('a', nothing).call('b', { kind: 'retriable', execute: nothing.execute }))
+  })
+
+  it('are those of what comes out of the journal', () => {
+    interface Trip {
+      readonly at: Date
+      readonly seats: readonly (1 | 2)[]
+    }
+    expectTypeOf<Stored<Trip>>().toEqualTypeOf<{ readonly at: string; readonly seats: readonly (1 | 2)[] }>()
+    expectTypeOf<Stored<unknown>>().toBeUnknown()
+    expectTypeOf<Stored<{ a?: string; b: [number, null] }>>().toEqualTypeOf<{ a?: string; b: [number, null] }>()
+    expectTypeOf<Stored<{ n: bigint; run: () => void }>>().toEqualTypeOf<{ n: never; run: never }>()
+    defineSaga<Trip>({ name: 'S', version: 1, locks: ({ at }) => [at.slice(0, 10)] })
+      .call('a', { execute: async ({ input }) => new Date(input.at), compensate: async ({ result }) => result?.trim() })
+      .call('b', { kind: 'pivot', execute: async ({ results }) => Date.parse(results.a) })
   })
 })

@@ -21,7 +21,7 @@ export interface SagaOptions<Input> {
   /** milliseconds from the start until the pivot has to be asked for: after it the saga goes back; default none */
   readonly deadline?: number
   /** what nobody else may work on meanwhile: sagas that name the same wait, first come first served */
-  readonly locks?: (input: Input) => readonly string[]
+  readonly locks?: (input: Stored<Input>) => readonly string[]
   /** topic to which participants reply, see `command` */
   readonly replyTo?: string
   /** checks the input when a saga is started */
@@ -30,76 +30,98 @@ export interface SagaOptions<Input> {
 
 interface Call<Input, Results, Result> extends StepTimes {
   /** Throws `StepRefused` when it did not happen and will not; any other error leaves open whether it did. */
-  readonly execute: (context: StepContext<Input, Results>) => Promise<Result>
+  readonly execute: (context: StepContext<Stored<Input>, Results>) => Promise<Result>
   /** asked before a try whose predecessor got no answer, and once more when there are no tries left */
-  readonly probe?: (context: StepContext<Input, Results>) => Promise<Probe<NoInfer<Result>>>
+  readonly probe?: (context: StepContext<Stored<Input>, Results>) => Promise<Probe<NoInfer<Result>>>
 }
 
 interface Local<Input, Results, Result> extends StepTimes {
   /** What it writes through `tx` is committed together with the journal, so exactly once. */
-  readonly execute: (tx: TransactionClient, context: StepContext<Input, Results>) => Promise<Result>
+  readonly execute: (tx: TransactionClient, context: StepContext<Stored<Input>, Results>) => Promise<Result>
 }
 
 interface Commanding<Input, Results, Result> extends StepTimes {
   /** The message that is sent; its reply is the result. */
-  readonly execute: (context: StepContext<Input, Results>) => Command
+  readonly execute: (context: StepContext<Stored<Input>, Results>) => Command
   /** checks the result in the reply */
   readonly reply?: StandardSchema<Result>
 }
 
-/** A compensable step says how it is taken back, or `null`: there is nothing to take back. */
-interface Compensable<Compensate> {
-  readonly kind?: 'compensable'
-  readonly compensate: Compensate | null
+interface Kinded<Kind, Compensate> {
+  /** default compensable */
+  readonly kind?: Kind
+  /** How it is taken back, or `null`: there is nothing to take back. The pivot, and what comes after it, have none. */
+  readonly compensate?: Compensate | null | undefined
 }
 
-interface Final<Kind extends StepKind> {
-  readonly kind: Kind
+// What a compiler says of a mistake has the names of these.
+interface CompensableStep {
+  readonly compensate: unknown
+}
+interface StepThatIsNotTakenBack {
   readonly compensate?: undefined
 }
 
-type Back<Input, Results, Result> = CompensationContext<Input, Results, NoInfer<Result>>
-type With<Results, Name extends string, Result> = Results & { readonly [K in Name]: Result }
-type NewName<Results, Name extends string> = Name extends keyof Results ? never : Name
-/** After the pivot there are only retriable steps. */
-type Before<After extends boolean, Name> = After extends true ? never : Name
-type Last<After extends boolean> = After extends true ? 'retriable' : 'pivot' | 'retriable'
+/** One condition, where of overloads a compiler would complain about the last, whatever the mistake is. */
+type Allowed<Kind extends StepKind> = Kind extends 'compensable' ? CompensableStep : StepThatIsNotTakenBack
+
+/** The name, or what is wrong with the step. */
+type NewName<Results, Name extends string, After extends boolean, Kind extends StepKind> = Name extends keyof Results
+  ? `two steps are called ${Name}`
+  : [After, Kind] extends [true, 'compensable' | 'pivot']
+    ? 'after the pivot there are only retriable steps'
+    : Name
+
+/**
+ * What is left of a value when it has been JSON: other steps read it from the journal. A Date is text by then, and what
+ * JSON does not have is never there.
+ */
+export type Stored<T> = 0 extends 1 & T
+  ? T
+  : T extends string | number | boolean | null | undefined
+    ? T
+    : T extends { toJSON(): infer Text }
+      ? Stored<Text>
+      : T extends bigint | symbol | ((...args: never[]) => unknown) | PromiseLike<unknown>
+        ? never
+        : T extends object
+          ? { [K in keyof T]: Stored<T[K]> }
+          : T
+
+type Back<Input, Results, Result> = CompensationContext<Stored<Input>, Results, Stored<NoInfer<Result>>>
+type With<Results, Name extends string, Result> = Results & { readonly [K in Name]: Stored<Result> }
+type IsAfter<After extends boolean, Kind extends StepKind> = Kind extends 'compensable' ? After : true
 
 /** Adds steps to a saga, one after the other. */
 export interface SagaBuilder<Input, Results, After extends boolean> {
+  /** only a type: whether the pivot is behind it, or something that is not taken back */
+  readonly after?: After
   /** A step that calls somebody else. Between intent and answer this process may die, so it is asked for at least once. */
-  call<const Name extends string, Result>(
-    name: Before<After, NewName<Results, Name>>,
-    options: Call<Input, Results, Result> & Compensable<(context: Back<Input, Results, Result>) => Promise<unknown>>,
-  ): SagaBuilder<Input, With<Results, Name, Result>, After>
-  call<const Name extends string, Result>(
-    name: NewName<Results, Name>,
-    options: Call<Input, Results, Result> & Final<Last<After>>,
-  ): SagaBuilder<Input, With<Results, Name, Result>, true>
+  call<const Name extends string, Result, Kind extends StepKind = 'compensable'>(
+    name: NewName<Results, Name, After, Kind>,
+    options: Call<Input, Results, Result> &
+      Kinded<Kind, (context: Back<Input, Results, Result>) => Promise<unknown>> &
+      Allowed<Kind>,
+  ): SagaBuilder<Input, With<Results, Name, Result>, IsAfter<After, Kind>>
   /** A step on the service's own database, in one transaction with the journal. */
-  local<const Name extends string, Result>(
-    name: Before<After, NewName<Results, Name>>,
+  local<const Name extends string, Result, Kind extends StepKind = 'compensable'>(
+    name: NewName<Results, Name, After, Kind>,
     options: Local<Input, Results, Result> &
-      Compensable<(tx: TransactionClient, context: Back<Input, Results, Result>) => Promise<unknown>>,
-  ): SagaBuilder<Input, With<Results, Name, Result>, After>
-  local<const Name extends string, Result>(
-    name: NewName<Results, Name>,
-    options: Local<Input, Results, Result> & Final<Last<After>>,
-  ): SagaBuilder<Input, With<Results, Name, Result>, true>
+      Kinded<Kind, (tx: TransactionClient, context: Back<Input, Results, Result>) => Promise<unknown>> &
+      Allowed<Kind>,
+  ): SagaBuilder<Input, With<Results, Name, Result>, IsAfter<After, Kind>>
   /** A step that sends a message through the outbox, and waits for the reply without keeping anybody busy. */
-  command<const Name extends string, Result>(
-    name: Before<After, NewName<Results, Name>>,
-    options: Commanding<Input, Results, Result> & Compensable<(context: Back<Input, Results, Result>) => Command>,
-  ): SagaBuilder<Input, With<Results, Name, Result>, After>
-  command<const Name extends string, Result>(
-    name: NewName<Results, Name>,
-    options: Commanding<Input, Results, Result> & Final<Last<After>>,
-  ): SagaBuilder<Input, With<Results, Name, Result>, true>
+  command<const Name extends string, Result, Kind extends StepKind = 'compensable'>(
+    name: NewName<Results, Name, After, Kind>,
+    options: Commanding<Input, Results, Result> &
+      Kinded<Kind, (context: Back<Input, Results, Result>) => Command> &
+      Allowed<Kind>,
+  ): SagaBuilder<Input, With<Results, Name, Result>, IsAfter<After, Kind>>
   /**
    * Steps at the same time, all compensable or all retriable; each sees the results of the steps before the group. When
    * one fails those that are done, and those of which it is not known, are taken back.
    */
-  parallel<Made extends SagaBuilder<Input, Results, After>>(
+  parallel<Made extends SagaBuilder<Input, any, After>>(
     add: (group: SagaBuilder<Input, Results, After>) => Made,
     options?: { readonly concurrency?: number },
   ): Made

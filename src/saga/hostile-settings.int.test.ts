@@ -111,3 +111,18 @@ describe('a start in a transaction that is rolled back', () => {
     expect(await db.query(`select from eventing.saga_lock`)).toEqual([])
   })
 })
+
+it('says where schema eventing was never installed', async () => {
+  const pool = openPool(db.server.url('postgres'), 5)
+  try {
+    const saga = defineSaga<null>({ name: 'Early', version: 1 })
+      .call('one', { execute: async () => 1, compensate: null })
+      .build()
+    const sagas = new Sagas(pool, { sagas: [saga] })
+    const missing = { code: 'EVENTING_MISSING', hint: expect.stringContaining('installEventing(pool)') }
+    await expect(sagas.start(saga, null)).rejects.toMatchObject(missing)
+    await expect(sagas.run({ signal: AbortSignal.timeout(10_000) })).rejects.toMatchObject(missing)
+  } finally {
+    await pool.end()
+  }
+})

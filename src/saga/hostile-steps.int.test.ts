@@ -101,11 +101,33 @@ describe('a local step', () => {
     expect(tries).toBe(2)
   })
 
+  it('that goes on after a statement has failed says so', async () => {
+    const saga = defineSaga<null>({ name: 'Swallows', version: 1 })
+      .local('seat', {
+        ...{ retry, compensate: null },
+        execute: (tx) => tx.query(`insert into nowhere values (7)`).catch(() => undefined),
+      })
+      .build()
+    const message = expect.stringContaining('an await is missing, or its error was caught (current transaction is')
+    expect((await run(saga, null)).outcome).toMatchObject({ failure: { step: 'seat', code: '25P02', message } })
+  })
+
   it('that waits for something for ever ends with its transaction', async () => {
     const saga = defineSaga<null>({ name: 'Hangs', version: 1 })
       .local('hang', { ...{ retry, timeout: 100, compensate: null }, execute: () => new Promise(() => undefined) })
       .build()
     expect((await run(saga, null)).outcome).toMatchObject({ status: 'COMPENSATED', failure: { step: 'hang' } })
+  })
+})
+
+describe('a result', () => {
+  it('that is not JSON is named as such: the step was done', async () => {
+    const { outcome } = await run(
+      pivot('BigInt', async () => ({ amount: 5n })),
+      null,
+    )
+    const message = 'the result of the step is not JSON: Do not know how to serialize a BigInt'
+    expect(outcome).toMatchObject({ status: 'STUCK', failure: { step: 'pay', message } })
   })
 })
 

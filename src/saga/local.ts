@@ -60,8 +60,20 @@ export async function runLocal(
     // it may have been committed: the journal knows
     if (committing && !isAnswer(error)) return { do: 'unclear' }
     const refused = direction === 'execute' && isRefusal(error)
-    return { do: 'failed', error, refused: refused ? { do: 'refused', step: step.name, error: faultOf(error) } : null }
+    return {
+      do: 'failed',
+      error: explained(error),
+      refused: refused ? { do: 'refused', step: step.name, error: faultOf(error) } : null,
+    }
   }
+}
+
+/** The server says only that something was wrong before; whoever reads that looks for it in the wrong place. */
+function explained(error: unknown): unknown {
+  const { code, message } = driverFacts(error)
+  if (code !== ABORTED) return error
+  const why = 'a statement of the step has failed, and the step went on: an await is missing, or its error was caught'
+  return Object.assign(new Error(`${why} (${message})`, { cause: error }), { code })
 }
 
 /** The server has refused the commit, as a deferred constraint does: it was rolled back, and would be again. */
@@ -71,3 +83,4 @@ function isAnswer(error: unknown): boolean {
 }
 
 const COMPLETION_UNKNOWN = '40003'
+const ABORTED = '25P02'

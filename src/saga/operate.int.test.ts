@@ -3,6 +3,7 @@ import { type Eventing, startEventing } from '../../test/support/eventing.ts'
 import { notesOf, runSagas, startNotes } from '../../test/support/sagas.ts'
 import { defineSaga, inTransaction, Sagas, StepRefused } from '../index.ts'
 import { giveOrder, type Order } from './operate.ts'
+import { prospectsOf } from './prospect.ts'
 import { listLocks, listSagas, readStats, showSaga } from './read.ts'
 
 let db: Eventing
@@ -63,7 +64,23 @@ async function ended(running: { sagas: Sagas }, id: string) {
   }
 }
 
+/** What may be ordered, and what comes of it: `skip: execute thank`. */
+const prospects = async (id: string) =>
+  prospectsOf(await showSaga(db.pool, 'shop', id)).map(
+    ({ verb, ahead }) => `${verb}: ${ahead.direction} ${ahead.steps.join(' ')}`,
+  )
+
 describe('a saga that is stuck at its pivot', () => {
+  it('may be tried again, skipped, or taken back by somebody who has found out', async () => {
+    await using running = runSagas(db, { sagas: [saga] })
+    const { id } = await stuckAt(running)
+    expect(await prospects(id)).toEqual([
+      'retry: execute pay thank',
+      'skip: execute thank',
+      'not-done: compensate two one',
+    ])
+  })
+
   it('goes on when the step is tried again', async () => {
     await using running = runSagas(db, { sagas: [saga] })
     const { id } = await stuckAt(running)
@@ -71,6 +88,7 @@ describe('a saga that is stuck at its pivot', () => {
     expect((await order(id, 'retry')).status).toBe('RUNNING')
     expect(await ended(running, id)).toMatchObject({ status: 'DONE', results: { pay: 'paid' } })
     expect(await notesOf(db, id)).toEqual(['one', 'two', 'pay', 'thank for paid'])
+    expect(prospectsOf(await showSaga(db.pool, 'shop', id))).toEqual([])
     world.payable = false
   })
 
@@ -115,6 +133,7 @@ describe('a compensation that is stuck', () => {
     await using running = runSagas(db, { sagas: [saga] })
     const { id } = await stuckAt(running, { refused: true })
     await expect(order(id, 'cancel', { reason: 'x' })).rejects.toMatchObject({ code: 'SAGA_NOT_POSSIBLE' })
+    expect(await prospects(id)).toEqual(['retry: compensate two one', 'skip: compensate one'])
     expect(await showSaga(db.pool, 'shop', id)).toMatchObject({
       failure: { step: 'pay', code: 'STEP_REFUSED' },
       lastError: { step: 'two', message: 'nobody refunds' },
@@ -159,6 +178,7 @@ describe('a saga that runs', () => {
     await order(id, 'resume')
     while ((await showSaga(db.pool, 'shop', id)).seq < seq + 3) await new Promise((resolve) => setTimeout(resolve, 10))
     await waits()
+    expect(await prospects(id)).toEqual(['resume: execute two', 'cancel: compensate one'])
     await expect(order(id, 'retry')).rejects.toMatchObject({ code: 'SAGA_NOT_POSSIBLE' })
     await order(id, 'cancel', { reason: 'the customer called' })
     expect(await ended(running, id)).toMatchObject({

@@ -16,37 +16,53 @@ export interface Order {
 }
 
 /** What the order would write. Throws SAGA_NOT_POSSIBLE. */
-export function planOrder(saga: SagaDetails, service: string, order: Order): Extract<Entry, { do: 'operator' }> {
+export function planOrder(saga: SagaDetails, service: string, order: Order): OrderEntry {
   const state = stateOf(saga.journal)
-  const reason = impossible(saga, state, order)
+  const reason = whyNot(saga, state, order)
   if (reason !== null) {
     const { id, status } = saga
     throw new MigrateError('SAGA_NOT_POSSIBLE', { saga: id, service, status, verb: words(order.verb), reason })
   }
-  const { verb, by, result } = order
-  const step = verb === 'resume' || verb === 'cancel' ? null : (state.stuck?.step ?? null)
-  return { do: 'operator', verb, by, reason: order.reason, step, ...(result !== undefined && { result }) }
+  return orderOf(state, order)
+}
+
+type OrderEntry = Extract<Entry, { do: 'operator' }>
+
+/** As the journal has it. */
+export function orderOf({ stuck }: SagaState, { verb, by, reason, result }: Order): OrderEntry {
+  const step = verb === 'resume' || verb === 'cancel' ? null : (stuck?.step ?? null)
+  return { do: 'operator', verb, by, reason, step, ...(result !== undefined && { result }) }
 }
 
 function words(verb: Verb): string {
   return verb === 'not-done' ? 'cancel' : verb
 }
 
-/** Why not; null = it is possible. */
-function impossible(saga: SagaDetails, state: SagaState, { verb }: Order): string | null {
-  const { status, waiting, host } = saga
+/** Null = it is possible. */
+export function whyNot(saga: SagaDetails, state: SagaState, { verb }: Order): string | null {
+  const { status } = saga
   switch (verb) {
     case 'retry':
-      return status === 'STUCK' ? null : 'only one that is STUCK waits for that'
+      if (status === 'STUCK') return null
+      return saga.waiting === 'retry' ? 'it is tried again by itself; resume does so now' : 'it is not STUCK'
     case 'skip':
       if (status !== 'STUCK') return 'only a step at which it is STUCK can be skipped'
       return state.stuck?.step === null ? 'it is not stuck at a step: retry it' : null
     case 'resume':
-      return waiting === 'retry' && host === null ? null : 'it does not wait for another try'
+      return notWaiting(saga)
     case 'cancel':
     case 'not-done':
       return uncancellable(saga, state, verb)
   }
+}
+
+function notWaiting({ status, waiting, host, endedAt }: SagaDetails): string | null {
+  if (endedAt !== null) return 'it has ended'
+  if (status === 'STUCK') return 'it is STUCK, and waits for a retry or another order'
+  if (host !== null) return `it is at work, in ${host}`
+  return waiting === 'retry'
+    ? null
+    : `it does not wait for its next try${waiting === null ? '' : `, but for a ${waiting}`}`
 }
 
 function uncancellable(saga: SagaDetails, state: SagaState, verb: 'cancel' | 'not-done'): string | null {

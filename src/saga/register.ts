@@ -1,10 +1,11 @@
 import { MigrateError } from '../errors.ts'
 import type { ConnectionPool } from '../model/service-database.ts'
+import { driverFacts } from '../model/transient.ts'
 import { type AnySaga, shapeOf } from './definition.ts'
 
 /**
  * Notes the definitions of this process. Throws SAGA_DEFINITION_CHANGED when a version has other steps than it had when
- * it was noted first, SAGA_DEFINITION_INVALID when one version is here twice.
+ * it was noted first, SAGA_DEFINITION_INVALID when one version is here twice, EVENTING_MISSING.
  */
 export async function registerDefinitions(pool: ConnectionPool, sagas: readonly AnySaga[]): Promise<void> {
   const seen = new Set<string>()
@@ -18,7 +19,8 @@ export async function registerDefinitions(pool: ConnectionPool, sagas: readonly 
     sagas.map(({ version }) => version),
     sagas.map((saga) => JSON.stringify(shapeOf(saga))),
   ]
-  await pool.query(
+  await noted(
+    pool,
     `insert into eventing.saga_definition (name, version, shape)
      select * from unnest($1::text[], $2::int[], $3::jsonb[]) order by 1, 2 on conflict do nothing`,
     given,
@@ -35,6 +37,16 @@ export async function registerDefinitions(pool: ConnectionPool, sagas: readonly 
   const here = sagas.find((saga) => saga.name === name && saga.version === version) as AnySaga
   const difference = `${describe(shape)} then, ${describe(shapeOf(here) as Shape)} now`
   throw new MigrateError('SAGA_DEFINITION_CHANGED', { saga: name, version, difference })
+}
+
+/** The first statement of all sagas. */
+async function noted(pool: ConnectionPool, statement: string, values: unknown[]): Promise<void> {
+  try {
+    await pool.query(statement, values)
+  } catch (cause) {
+    if (!/^(42P01|3F000)$/.test(driverFacts(cause).code)) throw cause
+    throw new MigrateError('EVENTING_MISSING', { service: 'this service' }, { cause })
+  }
 }
 
 interface Shape {

@@ -95,7 +95,8 @@ export class Sagas {
 
   /**
    * Notes the definitions in the database, once; all else here begins with it. Await it before the first `startIn`, which
-   * would take a second connection of the pool for it while it holds one. Throws SAGA_DEFINITION_CHANGED.
+   * would take a second connection of the pool for it while it holds one. Throws SAGA_DEFINITION_CHANGED,
+   * EVENTING_MISSING.
    */
   register(): Promise<void> {
     this.#registered ??= registerDefinitions(this.#pool, this.#options.sagas).catch((error: unknown) => {

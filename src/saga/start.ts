@@ -1,7 +1,7 @@
 import { MigrateError } from '../errors.ts'
 import { UUID } from '../events/encode.ts'
 import type { TransactionClient } from '../model/service-database.ts'
-import { isJsonb } from './call.ts'
+import { defectOf } from './call.ts'
 import { decide } from './decide.ts'
 import { type AnySaga, placed, type SagaDefinition } from './definition.ts'
 import type { Entry } from './entry.ts'
@@ -87,10 +87,11 @@ function encode(input: unknown, invalid: (reason: string, cause?: unknown) => Mi
   try {
     text = JSON.stringify(input ?? null)
   } catch (cause) {
-    throw invalid('it is not JSON', cause)
+    throw invalid(`it is not JSON: ${cause instanceof Error ? cause.message : 'toJSON fails'}`, cause)
   }
   if (text === undefined) throw invalid('it is not JSON')
-  if (!isJsonb(text)) throw invalid('it has characters that jsonb does not take')
+  const defect = defectOf(text)
+  if (defect !== null) throw invalid(`it ${defect}`)
   return text
 }
 

@@ -1,3 +1,4 @@
+import { duration } from './measure.ts'
 import { type Colors, keyValues, mark, plain } from './text.ts'
 
 /** One saga as it is drawn: what it is, and each step with how far it is. */
@@ -12,9 +13,10 @@ export interface SagaSnapshot {
   readonly host: string | null
   readonly seq: number
   readonly startedAt: string
+  readonly endedAt: string | null
   readonly deadline: string | null
   readonly seconds: number
-  readonly failure: { readonly step: string | null; readonly code: string; readonly message: string } | null
+  readonly failure: SeenFailure | null
   readonly locks: readonly { readonly target: string; readonly before: number }[]
   readonly steps: readonly {
     readonly name: string
@@ -29,6 +31,13 @@ interface SeenEntry {
   readonly do: string
   readonly step?: string | null
   readonly direction?: string
+  readonly failure?: SeenFailure
+}
+
+interface SeenFailure {
+  readonly step: string | null
+  readonly code: string
+  readonly message: string
 }
 
 /** The facts, then the steps in their order; those of one group are marked. */
@@ -47,37 +56,70 @@ export function sagaView(saga: SagaSnapshot, ansi: Colors): string[] {
   return [...keyValues(facts(saga, ansi), ansi).split('\n'), '', ...lines]
 }
 
+/** An error as one reads it: the code, unless the message says as much. */
+export function reasonOf({ code, message }: { readonly code: string; readonly message: string }): string {
+  if (code === 'STEP_REFUSED') return message.startsWith('refused') ? message : `refused: ${message}`
+  return message.includes(code) ? message : `${code} ${message}`
+}
+
 function facts(saga: SagaSnapshot, ansi: Colors): [string, string][] {
-  const { id, name, version, status, stranded, failure, host, waiting, dueAt, deadline, locks } = saga
+  const { id, name, version, status, stranded, host, waiting, dueAt, deadline, locks } = saga
   const paint = status === 'STUCK' || stranded ? ansi.red : status === 'DONE' ? ansi.green : ansi.yellow
   const shown = stranded ? `${status}, STRANDED: no living process has version ${version}` : status
-  const optional: [string, string | null][] = [
-    [
-      'why',
-      failure === null
-        ? null
-        : plain(`${failure.step === null ? '' : `${failure.step}: `}${failure.code} ${failure.message}`),
-    ],
-    ['waits for', waiting === null ? null : `${waiting}${dueAt === null ? '' : `, until ${dueAt}`}`],
-    ['worked on by', host === null ? null : plain(host)],
-    ['deadline', deadline],
-    [
-      'locks',
-      locks.length === 0
-        ? null
-        : locks
-            .map(({ target, before }) => `${plain(target)} (${before === 0 ? 'held' : `${before} before it`})`)
-            .join(', '),
-    ],
-  ]
+  const held = locks.map(({ target, before }) => `${plain(target)} (${before === 0 ? 'held' : `${before} before it`})`)
   return [
     ['saga', id],
     ['definition', `${plain(name)}/${version}`],
     ['status', paint(shown)],
-    ['since', `${saga.startedAt}, ${saga.seconds.toFixed(1)} s`],
+    ...troubles(saga),
+    ['started', times(saga)],
     ['entry', String(saga.seq)],
-    ...optional.flatMap(([key, value]): [string, string][] => (value === null ? [] : [[key, value]])),
+    ...fact('waits for', waiting === null ? null : `${waiting}${dueAt === null ? '' : `, until ${dueAt}`}`),
+    ...fact('worked on by', host),
+    ...fact('deadline', deadline),
+    ...fact('locks', held.length === 0 ? null : held.join(', ')),
   ]
+}
+
+function fact(key: string, value: string | null): [string, string][] {
+  return value === null ? [] : [[key, plain(value).replace(/\s+/g, ' ')]]
+}
+
+function times({ startedAt, endedAt, seconds }: SagaSnapshot): string {
+  const took = seconds < 10 ? `${seconds.toFixed(1)} s` : duration(seconds)
+  return endedAt === null ? `${startedAt}, ${took} ago` : `${startedAt}, took ${took}`
+}
+
+/** What it is stuck at, then why it does not go forward: a compensation fails for another reason than the saga. */
+function troubles(saga: SagaSnapshot): [string, string][] {
+  const { failure, status } = saga
+  const entries = saga.journal.flatMap((row) => row.entries)
+  const stuck = status === 'STUCK' ? entries.findLast((entry) => entry.do === 'stuck') : undefined
+  const back = stuck === undefined || stuck.direction === 'compensate'
+  const at = failure?.step ? `${failure.step}: ` : ''
+  return [
+    ...(stuck === undefined ? [] : [...fact('stuck at', stuckAt(saga, stuck)), ...fact('because', because(stuck))]),
+    ...fact(stuck === undefined ? 'why' : 'goes back', failure === null || !back ? null : `${at}${reasonOf(failure)}`),
+  ]
+}
+
+function because({ failure }: SeenEntry): string | null {
+  return failure === undefined ? null : reasonOf(failure)
+}
+
+function stuckAt({ steps, journal }: SagaSnapshot, { failure, direction }: SeenEntry): string {
+  const step = failure?.step ?? null
+  if (step === null) return 'no step'
+  const entries = journal.flatMap((row) => row.entries)
+  const since = entries.findLastIndex((entry) => entry.do === 'operator')
+  const tries = entries
+    .slice(since + 1)
+    .filter((entry) => entry.step === step && ['unknown', 'failed'].includes(entry.do) && entry.direction === direction)
+  const kind = steps.find(({ name }) => name === step)?.kind
+  const tried = tries.length === 0 ? '' : `; tried ${tries.length} time${tries.length === 1 ? '' : 's'}`
+  if (direction === 'compensate') return `taking ${step} back${tried}`
+  if (kind === 'pivot') return `${step}, the pivot: nobody knows whether it has happened${tried}`
+  return kind === 'retriable' ? `${step}, which is behind the pivot and has to happen${tried}` : `${step}${tried}`
 }
 
 /** What the last entry of a step says. */

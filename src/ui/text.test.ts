@@ -57,6 +57,8 @@ test('nextBlock names commands and why, or is nothing', () => {
   expect(nextBlock(steps, none)).toBe(
     '\nNext:\n  migrate status          see where it stands\n  migrate rollback users  undo it\n',
   )
+  const long = [...steps, { cmd: 'migrate status', why: 'x'.repeat(100) }]
+  expect(nextBlock(long, none)).toContain(`\n  migrate status\n      ${'x'.repeat(100)}\n`)
 })
 
 test('failureText says what happened and what to do', () => {

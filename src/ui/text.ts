@@ -45,9 +45,15 @@ export function keyValues(pairs: readonly (readonly [string, string])[], ansi: C
 export function nextBlock(steps: readonly { readonly cmd: string; readonly why: string }[], ansi: Colors): string {
   if (steps.length === 0) return ''
   const wide = Math.max(...steps.map(({ cmd }) => width(cmd)))
-  const lines = steps.map(({ cmd, why }) => `  ${ansi.cyan(pad(cmd, wide))}  ${ansi.dim(why)}`)
+  const long = steps.some(({ why }) => wide + width(why) > LINE)
+  const lines = steps.map(({ cmd, why }) =>
+    long ? `  ${ansi.cyan(cmd)}\n      ${ansi.dim(why)}` : `  ${ansi.cyan(pad(cmd, wide))}  ${ansi.dim(why)}`,
+  )
   return `\nNext:\n${lines.join('\n')}\n`
 }
+
+/** Longer ones would be broken anywhere by most terminals. */
+const LINE = 116
 
 /** An error: what happened, and what to do. */
 export function failureText(failure: { code: string; message: string; hint: string }, ansi: Colors): string {

@@ -122,7 +122,15 @@ describe('a saga', () => {
   const step = (name: string, group: number) => ({ name, kind: 'compensable', by: 'call', group })
   const saga: SagaSnapshot = {
     ...{ id: '11111111-0000-4000-8000-000000000001', name: 'Checkout', version: 2, status: 'COMPENSATING' },
-    ...{ stranded: false, waiting: 'retry', dueAt: '2026-11-26T01:00:00.000Z', host: null, seq: 7, seconds: 1.25 },
+    ...{
+      endedAt: null,
+      stranded: false,
+      waiting: 'retry',
+      dueAt: '2026-11-26T01:00:00.000Z',
+      host: null,
+      seq: 7,
+      seconds: 1.25,
+    },
     ...{ startedAt: '2026-11-26T00:59:00.000Z', deadline: null, locks: [{ target: 'shelf\u001b[2J', before: 2 }] },
     failure: { step: 'pay', code: 'STEP_REFUSED', message: 'no money' },
     steps: [step('one', 0), step('two', 1), step('three', 1), step('pay', 2), step('last', 3)],
@@ -144,9 +152,9 @@ describe('a saga', () => {
       'saga        11111111-0000-4000-8000-000000000001',
       'definition  Checkout/2',
       'status      COMPENSATING',
-      'since       2026-11-26T00:59:00.000Z, 1.3 s',
+      'why         pay: refused: no money',
+      'started     2026-11-26T00:59:00.000Z, 1.3 s ago',
       'entry       7',
-      'why         pay: STEP_REFUSED no money',
       'waits for   retry, until 2026-11-26T01:00:00.000Z',
       'locks       shelf (2 before it)',
       '',
@@ -156,6 +164,40 @@ describe('a saga', () => {
       '✖ pay    refused           compensable, call',
       '· last                     compensable, call',
     ])
+  })
+
+  const stuck = (direction: string, step: string | null, more: Partial<SagaSnapshot> = {}) => {
+    const error = { code: 'ECONNREFUSED', message: 'connect ECONNREFUSED\n10.0.0.7' }
+    const entries = [
+      { do: 'unknown', step, direction },
+      { do: 'operator', step },
+      ...[1, 2].map(() => ({ do: 'unknown', step, direction })),
+      { do: 'stuck', direction, failure: { step, ...error } },
+    ]
+    return sagaView({ ...saga, status: 'STUCK', waiting: null, journal: [{ entries }], ...more }, none).slice(2, 6)
+  }
+
+  test('that is stuck says at what, and why, apart from why it goes back', () => {
+    expect(stuck('compensate', 'two')).toEqual([
+      'status      STUCK',
+      'stuck at    taking two back; tried 2 times',
+      'because     connect ECONNREFUSED 10.0.0.7',
+      'goes back   pay: refused: no money',
+    ])
+    const pivot = [{ ...step('pay', 0), kind: 'pivot' }]
+    expect(stuck('execute', 'pay', { steps: pivot })[1]).toBe(
+      'stuck at    pay, the pivot: nobody knows whether it has happened; tried 2 times',
+    )
+    const retriable = [{ ...step('mail', 0), kind: 'retriable' }]
+    expect(stuck('execute', 'mail', { steps: retriable })[1]).toBe(
+      'stuck at    mail, which is behind the pivot and has to happen; tried 2 times',
+    )
+    expect(stuck('execute', null)[1]).toBe('stuck at    no step')
+  })
+
+  test('that has ended says how long it took', () => {
+    const ended = { ...saga, endedAt: '2026-11-26T02:00:00.000Z', seconds: 3_660 }
+    expect(sagaView(ended, none)[4]).toBe('started     2026-11-26T00:59:00.000Z, took 1.0 h')
   })
 
   test('names what nobody runs', () => {

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { migrate } from '../support/cli.ts'
 import { type Eventing, startEventing } from '../support/eventing.ts'
 import { eventingConfig } from '../support/eventing-config.ts'
+import { until } from '../support/messaging.ts'
 import { runSagas } from '../support/sagas.ts'
 import { defineSaga, Sagas } from '../../src/index.ts'
 
@@ -49,13 +50,24 @@ describe('looking', () => {
   test('show: the facts, the steps, and the story', async () => {
     const { stdout, code } = await cli('show', 'orders', stuck.slice(0, 8))
     expect(code).toBe(0)
-    expect(stdout).toMatch(/status +STUCK/)
+    expect(stdout).toMatch(
+      /status +STUCK\nstuck at +pay, the pivot: nobody knows whether it has happened; tried 1 time\n/,
+    )
+    expect(stdout).toMatch(/because +Error the bank hangs\n/)
     expect(stdout).toMatch(/locks +customer 1 \(held\)/)
     expect(stdout).toMatch(/✔ reserve +done +compensable, call\n✖ pay +no answer +pivot, call\n· confirm/)
     expect(stdout).toMatch(
       /#2 .*pay {2}is asked for\n.*#3 .*pay {2}no answer: Error the bank hangs; no more tries\n.*STUCK/,
     )
-    expect(stdout).toMatch(/migrate saga skip orders 11111111 --expect-seq \d+ --reason/)
+    // what is proposed is possible, and says what comes of it
+    expect(stdout.slice(stdout.indexOf('Next:')).replaceAll(/--expect-seq \d+/g, '--expect-seq N')).toBe(`Next:
+  migrate saga retry orders 11111111 --expect-seq N -c ${config}
+      when the cause is mended: asks for pay, then confirm
+  migrate saga skip orders 11111111 --expect-seq N --reason '…' --result '…' -c ${config}
+      when pay has happened, or was done by hand: asks for confirm
+  migrate saga cancel orders 11111111 --expect-seq N --reason '…' --not-done -c ${config}
+      when you have found out that pay has not happened: it is COMPENSATED
+`)
     const { data } = await json('show', 'orders', stuck)
     expect(data).toMatchObject({ id: stuck, status: 'STUCK', timeline: expect.any(Array), failure: { step: 'pay' } })
   })
@@ -72,6 +84,7 @@ describe('looking', () => {
     [['list', 'nobody'], 2, 'SERVICE_UNKNOWN'],
     [['show', 'orders', 'ffffffff'], 3, 'SAGA_UNKNOWN'],
     [['skip', 'orders', stuck], 2, 'USAGE'],
+    [['skip', 'orders', stuck, '--reason', '…'], 2, 'USAGE'],
     [['skip', 'orders', stuck, '--reason', 'x', '--result', '{'], 2, 'USAGE'],
     [['retry', 'orders', stuck, '--expect-seq', '1'], 4, 'SAGA_MOVED'],
     [['resume', 'orders', stuck], 4, 'SAGA_NOT_POSSIBLE'],
@@ -84,11 +97,14 @@ describe('looking', () => {
 test('watching a saga that an order moves on, until it has ended', async () => {
   const before = await json('show', 'orders', stuck)
   expect((await cli('skip', 'orders', stuck, '--reason', 'paid', '--dry-run')).stdout).toMatch(
-    /would skip .* STUCK at pay/,
+    /would skip .* STUCK at pay; then: asks for confirm/,
   )
   expect((await json('show', 'orders', stuck)).data.seq).toBe(before.data.seq)
   const skipped = await cli('skip', 'orders', stuck.slice(0, 9), '--reason', 'paid, says the bank', '--result', '"77"')
-  expect(skipped).toMatchObject({ code: 0, stdout: expect.stringMatching(/was STUCK at pay, and is RUNNING/) })
+  expect(skipped).toMatchObject({
+    code: 0,
+    stdout: expect.stringMatching(/was STUCK at pay, and is RUNNING; now: asks for confirm/),
+  })
   const watching = json('show', 'orders', stuck, '--watch')
   await using running = runSagas(db, { sagas: [saga] })
   const { lines, data, code } = await watching
@@ -101,6 +117,27 @@ test('watching a saga that an order moves on, until it has ended', async () => {
     expect.stringMatching(/^skip by .*: paid, says the bank$/),
   )
   expect((await running.sagas.outcome(stuck)).status).toBe('DONE')
+})
+
+test('watching goes on through an outage', async () => {
+  const id = randomUUID()
+  await new Sagas(db.pool, { sagas: [saga] }).start(saga, { n: 4 }, { id })
+  const watching = json('show', 'orders', id, '--watch')
+  // the last statement of a look
+  const watchers = `select from pg_stat_activity where application_name = 'migrate/saga' and state = 'idle' and query like '%saga_lock%'`
+  await until('it watches', async () => (await db.admin.query(watchers)).rowCount !== 0)
+  await db.server.kill9()
+  await db.server.restart()
+  await using running = runSagas(db, { sagas: [saga] })
+  expect((await running.sagas.outcome(id)).status).toBe('STUCK')
+  const { code, data } = await watching
+  expect({ code, data }).toMatchObject({ code: 0, data: { id, status: 'STUCK' } })
+})
+
+test('what was printed while it was watched is not printed again', async () => {
+  const { stdout } = await cli('show', 'orders', stuck, '--watch')
+  expect(stdout.match(/ #1 /g)).toHaveLength(1)
+  expect(stdout).toMatch(/ DONE\n\nsaga +11111111/)
 })
 
 test('several at once: where one is not possible the others are done, and it says so', async () => {

@@ -23,7 +23,13 @@ export interface OrderFlow extends AsyncDisposable {
   readonly kafka: Kafka
   /** as the superuser */
   readonly databases: Readonly<Record<Service, pg.Pool>>
+  /** who logs in to them */
+  readonly logins: Readonly<Record<Service, FixtureDatabase>>
   url(service: Service): string
+  /** of its process */
+  pid(service: Service): number
+  /** resolves when its process, as it is now, has ended */
+  ended(service: Service): Promise<Exit>
   /** kill -9, and a new process */
   kill(service: Service): Promise<void>
   /** SIGTERM, and a new process once it has ended; how it ended */
@@ -56,8 +62,10 @@ export async function startOrderFlow(prices: ReadonlyMap<number, string>): Promi
     await Promise.all(SERVICES.map(async (service) => [service, await start(service)] as const)),
   ) as Record<Service, RunningProcess>
   return {
-    ...{ server, kafka, databases },
+    ...{ server, kafka, databases, logins: made },
     url: (service) => urlOf(running[service]),
+    pid: (service) => running[service].pid,
+    ended: (service) => running[service].exited,
     async kill(service) {
       await running[service].kill9()
       running[service] = await start(service)

@@ -23,7 +23,7 @@ export const list = defineCommand<{ status?: string[]; name?: string; limit: str
   async run(context, [service = ''], { status, name, limit }) {
     const statuses = status?.map((each) => each.toUpperCase()) ?? null
     const wrong = statuses?.find((each) => !STATUSES.includes(each))
-    if (wrong !== undefined) throw usage(`--status takes ${STATUSES.join(', ')}`, 'list')
+    if (wrong !== undefined) throw usage(`--status takes ${STATUSES.join(', ')}, not ${wrong}`, 'list')
     const most = countOf('--limit', limit, 'saga list')
     const { sagasOf } = await import('../../app/sagas.ts')
     await using app = await open(context)

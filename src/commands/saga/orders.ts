@@ -5,6 +5,7 @@ import type { Colors } from '../../ui/text.ts'
 import { type CommandContext, defineCommand } from '../command.ts'
 import { countOf } from '../count.ts'
 import { personName } from '../person.ts'
+import { aheadText } from './next.ts'
 import { open, usage } from './open.ts'
 
 interface OrderOptions {
@@ -19,11 +20,11 @@ export const retry = defineCommand<OrderOptions>({
   name: 'retry',
   summary: 'Try the step at which a saga is stuck again, with as many tries as at first',
   examples: [
-    'migrate saga retry orders 0b5c7f8e',
+    `migrate saga retry orders 0b5c7f8e --reason 'the bank is back'`,
     'migrate saga retry orders 0b5c7f8e 4d1a9c02 --dry-run',
     'migrate saga retry orders 0b5c7f8e --expect-seq 7',
   ],
-  configure: (command) => orderOptions(command.argument('<service>', 'the service').argument('<ids...>', 'the sagas')),
+  configure: (command) => orderOptions(sagas(command)).option('--reason <text>', WHY),
   run: (context, [service = '', ...ids], options) => give(context, service, ids, { verb: 'retry', options }),
 })
 
@@ -37,7 +38,7 @@ export const skip = defineCommand<OrderOptions>({
   ],
   configure: (command) =>
     orderOptions(oneSaga(command))
-      .requiredOption('--reason <text>', 'why, for those who look at it later')
+      .requiredOption('--reason <text>', WHY)
       .option('--result <json>', 'what the step gave, for the steps behind it'),
   run: (context, [service = '', id = ''], options) => give(context, service, [id], { verb: 'skip', options }),
 })
@@ -50,7 +51,7 @@ export const resume = defineCommand<OrderOptions>({
     'migrate saga resume orders 0b5c7f8e 4d1a9c02',
     'migrate saga resume orders 0b5c7f8e --dry-run',
   ],
-  configure: (command) => orderOptions(command.argument('<service>', 'the service').argument('<ids...>', 'the sagas')),
+  configure: (command) => orderOptions(sagas(command)).option('--reason <text>', WHY),
   run: (context, [service = '', ...ids], options) => give(context, service, ids, { verb: 'resume', options }),
 })
 
@@ -64,11 +65,19 @@ export const cancel = defineCommand<OrderOptions>({
   ],
   configure: (command) =>
     orderOptions(oneSaga(command))
-      .requiredOption('--reason <text>', 'why, for those who look at it later')
+      .requiredOption('--reason <text>', WHY)
       .option('--not-done', 'the pivot at which it is stuck has not happened: you have found out'),
   run: (context, [service = '', id = ''], options) =>
     give(context, service, [id], { verb: options.notDone === true ? 'not-done' : 'cancel', options }),
 })
+
+const WHY = 'why, for those who look at it later'
+
+function sagas(command: Command): Command {
+  return command
+    .argument('<service>', 'the service')
+    .argument('<ids...>', 'the sagas; the beginning of each id is enough')
+}
 
 function oneSaga(command: Command): Command {
   return command.argument('<service>', 'the service').argument('<id>', 'the saga; the beginning of its id is enough')
@@ -90,7 +99,8 @@ async function give(
   const { expectSeq, reason, result } = options
   const dryRun = options.dryRun === true
   if (expectSeq !== undefined && ids.length > 1) throw usage('--expect-seq is for one saga', name)
-  if (reason?.trim() === '') throw usage('--reason says why', name)
+  // as `show` proposes it
+  if (reason !== undefined && /^[\s.…]*$/.test(reason)) throw usage('--reason says why', name)
   const order: Order = {
     ...{ verb, by: personName(), reason: reason ?? null },
     ...(result !== undefined && { result: json(result) }),
@@ -108,8 +118,8 @@ async function give(
       ...{ schema: `migrate.saga-${name}/1`, status: failed.length === 0 ? 'ok' : 'action_required' },
       data: {
         dryRun,
-        sagas: done.map(({ saga, after, error }) => ({
-          ...{ id: saga.id, status: saga.status, after: after?.status ?? null, error: error?.code ?? null },
+        sagas: done.map(({ saga, after, ahead, error }) => ({
+          ...{ id: saga.id, status: saga.status, after: after?.status ?? null, ahead, error: error?.code ?? null },
         })),
       },
       issues: failed.map(({ code, message, hint }) => ({ code, severity: 'error', message, hint })),
@@ -122,11 +132,12 @@ async function give(
   )
 }
 
-function line({ saga, after, error }: Ordered, verb: string, ansi: Colors): string {
+function line({ saga, after, ahead, error }: Ordered, verb: string, ansi: Colors): string {
   const step = saga.step === null ? '' : ` at ${saga.step}`
   if (error !== null) return `${ansi.red('✖')} ${error.message}`
-  if (after === null) return `would ${verb} ${saga.id}, which is ${saga.status}${step}`
-  return `${ansi.green('✔')} ${saga.id} was ${saga.status}${step}, and is ${after.status}`
+  const then = ahead === null ? '' : aheadText(ahead)
+  if (after === null) return `would ${verb} ${saga.id}, which is ${saga.status}${step}; then: ${then}`
+  return `${ansi.green('✔')} ${saga.id} was ${saga.status}${step}, and is ${after.status}; now: ${then}`
 }
 
 function json(text: string): unknown {

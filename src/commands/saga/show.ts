@@ -1,8 +1,6 @@
 import { defineCommand } from '../command.ts'
-import { openLiveArea } from '../live.ts'
-import type { NextStep } from '../output.ts'
-import type { SagaDetails } from '../../saga/read.ts'
 import { sagaView } from '../../ui/saga-view.ts'
+import { nextStepsOf } from './next.ts'
 import { open } from './open.ts'
 import { timelineLine, timelineOf } from './timeline.ts'
 
@@ -20,42 +18,16 @@ export const show = defineCommand<{ watch?: true }>({
       .argument('<id>', 'the saga; the beginning of its id is enough')
       .option('-w, --watch', 'go on until it has ended, is stuck, or ^C'),
   async run(context, [service = '', id = ''], { watch }) {
-    const { output, signal } = context
-    const { sagaOf, watchSaga } = await import('../../app/sagas.ts')
+    const [{ sagaOf }, { watch: watchSaga }] = await Promise.all([import('../../app/sagas.ts'), import('./watch.ts')])
     await using app = await open(context)
-    let saga: SagaDetails
-    if (watch === true) {
-      using live = await openLiveArea(output)
-      let told = 0
-      saga = await watchSaga(app, service, {
-        ...{ id, signal },
-        onLook(seen) {
-          const lines = timelineOf(seen)
-          if (live === null) {
-            for (const line of lines.slice(told))
-              output.print({ event: 'entry', ...line }, timelineLine(line, output.colors))
-            told = lines.length
-          } else live.show(() => sagaView(seen, output.colors))
-          return seen.endedAt !== null || seen.status === 'STUCK' ? 'enough' : 'more'
-        },
-      })
-      live?.close('nothing')
-    } else saga = await sagaOf(app, service, id)
+    const { saga, told } =
+      watch === true ? await watchSaga(app, service, id, context) : { saga: await sagaOf(app, service, id), told: 0 }
     const nextSteps = nextStepsOf(saga, service)
     const data = { ...saga, timeline: timelineOf(saga) }
     context.output.result({ schema: 'migrate.saga/1', status: 'ok', data, nextSteps }, (ansi) => {
+      // what was printed while it happened is not said again
       const lines = timelineOf(saga).map((line) => timelineLine(line, ansi))
-      return [...sagaView(saga, ansi), '', ...lines].join('\n')
+      return told === 0 ? [...sagaView(saga, ansi), '', ...lines].join('\n') : ['', ...sagaView(saga, ansi)].join('\n')
     })
   },
 })
-
-function nextStepsOf(saga: SagaDetails, service: string): NextStep[] {
-  const named = `${service} ${saga.id.slice(0, 8)} --expect-seq ${saga.seq}`
-  if (saga.status !== 'STUCK') return []
-  return [
-    { cmd: `migrate saga retry ${named}`, why: 'try the step again, when what kept it from succeeding is mended' },
-    { cmd: `migrate saga skip ${named} --reason '…'`, why: 'when it has happened, or was done by hand' },
-    { cmd: `migrate saga cancel ${named} --reason '…'`, why: 'take everything back, where that is still possible' },
-  ]
-}

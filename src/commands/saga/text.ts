@@ -4,7 +4,7 @@ import { age } from '../reconcile-text.ts'
 
 export function listText(sagas: readonly SagaRow[], ansi: Colors): string {
   if (sagas.length === 0) return 'no sagas'
-  const columns = ['saga', 'definition', 'status', 'step', 'waits for', 'age', 'why']
+  const columns = ['saga', 'definition', 'status', 'step', 'waits for', 'time', 'why']
   const rows = sagas.map((saga) => [
     ...[saga.id, `${line(saga.name)}/${saga.version}`, statusText(saga, ansi), line(saga.step ?? '-')],
     ...[saga.waiting ?? '-', age(saga.seconds), line((saga.lastError ?? saga.failure)?.message ?? '')],

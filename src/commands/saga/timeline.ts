@@ -1,5 +1,6 @@
 import type { Entry } from '../../saga/entry.ts'
 import type { SagaDetails } from '../../saga/read.ts'
+import { reasonOf } from '../../ui/saga-view.ts'
 import { type Colors, plain } from '../../ui/text.ts'
 
 /** One line of the story of a saga. */
@@ -42,27 +43,27 @@ function tell(entry: Entry, tries: Map<string, number>): Told {
       return { step: entry.step, what, tone: 'good' }
     }
     case 'refused':
-      return { step: entry.step, what: `refused: ${entry.error.message}`, tone: 'bad' }
+      return { step: entry.step, what: reasonOf({ ...entry.error, code: 'STEP_REFUSED' }), tone: 'bad' }
     case 'unknown':
       return {
         step: entry.step,
-        what: `no answer: ${entry.error.code} ${entry.error.message}; ${again(entry.retryIn)}`,
+        what: `no answer: ${reasonOf(entry.error)}; ${again(entry.retryIn)}`,
         tone: 'bad',
       }
     case 'failed':
       return {
         step: entry.step,
-        what: `failed: ${entry.error.code} ${entry.error.message}; ${again(entry.retryIn)}`,
+        what: `failed: ${reasonOf(entry.error)}; ${again(entry.retryIn)}`,
         tone: 'bad',
       }
     case 'compensate':
       return {
         step: entry.failure.step,
-        what: `goes back: ${entry.failure.code} ${entry.failure.message}`,
+        what: `goes back: ${reasonOf(entry.failure)}`,
         tone: 'bad',
       }
     case 'stuck':
-      return { step: entry.failure.step, what: `STUCK: ${entry.failure.code} ${entry.failure.message}`, tone: 'bad' }
+      return { step: entry.failure.step, what: `STUCK: ${reasonOf(entry.failure)}`, tone: 'bad' }
     case 'operator': {
       const reason = entry.reason === null ? '' : `: ${entry.reason}`
       return { step: entry.step, what: `${entry.verb} by ${entry.by}${reason}`, tone: 'plain' }
