@@ -35,6 +35,7 @@ const SOAKS: Readonly<Record<string, Soak>> = {
   events: { files: ['src/events/subscribe'], env: { MIGRATE_EVENTS_SECONDS: '600' }, project: 'int*' },
   'order-flow': { files: ['test/e2e/order-flow'], env: { MIGRATE_ORDERS: '5000' } },
   sagas: { files: ['test/e2e/sagas'], env: { MIGRATE_MATRIX: 'full' } },
+  'orders-any': { files: ['fixtures/services/orders/any-order'], env: { MIGRATE_ANY_ORDERS: '500' }, project: 'int*' },
   'saga-many': { files: ['src/saga/many'], env: { MIGRATE_SAGAS: '10000' }, project: 'int*' },
   'saga-locks': { files: ['src/saga/locks'], env: { MIGRATE_SAGA_LOCKS: '2000' }, project: 'int*' },
   'sync-fuzz': { files: ['src/sync/pgoutput/fuzz'], env: { MIGRATE_FUZZ: '1000000' }, project: 'unit' },

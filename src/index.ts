@@ -46,7 +46,7 @@ export type {
 export type { Failure } from './saga/entry.ts'
 export type { Outcome } from './saga/outcome.ts'
 export { StepRefused } from './saga/refusal.ts'
-export { type SagasOptions, Sagas, type StartedSaga, type StartOptions } from './saga/sagas.ts'
+export { type SagasOptions, Sagas, type StartedSaga, type StartInOptions, type StartOptions } from './saga/sagas.ts'
 export { type Asked, forgetAnswers, participant, type ParticipantAnswer } from './saga/participant.ts'
 export { answerHttp, callHttp, type HttpCall } from './saga/http.ts'
 export { REPLIES, type SagaReply } from './saga/reply.ts'

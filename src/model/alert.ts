@@ -44,4 +44,6 @@ export interface AlertMemory {
   told(name: AlertName, service: string, subject?: string): Promise<void>
   /** false when it was not raised */
   resolve(name: AlertName, service: string, subject?: string): Promise<boolean>
+  /** a target has taken the message that it is over; where this is not remembered, it is told once only */
+  over?(name: AlertName, service: string, subject?: string): Promise<void>
 }

@@ -63,14 +63,15 @@ export function openAlerts(options: AlertOptions): Alerts & AsyncDisposable {
       const message = raised(project, alert, new Date())
       enqueue(async () => {
         if (!(await recall(() => memory.raise(alert), !again))) return
-        courier.send(message, () => remember(alert.name, alert.service, alert.subject))
+        courier.send(message, () => remember(() => memory.told(alert.name, alert.service, alert.subject)))
       })
     },
     resolve(name, service, subject) {
       const here = open.delete(keyOf(name, service, subject))
       const message: Message = resolved(project, { name, service, subject }, new Date())
       enqueue(async () => {
-        if (await recall(() => memory.resolve(name, service, subject), here)) courier.send(message, () => undefined)
+        if (!(await recall(() => memory.resolve(name, service, subject), here))) return
+        courier.send(message, () => remember(async () => memory.over?.(name, service, subject)))
       })
     },
     async [Symbol.asyncDispose]() {
@@ -90,8 +91,8 @@ export function openAlerts(options: AlertOptions): Alerts & AsyncDisposable {
     await last
   }
 
-  function remember(...told: Parameters<AlertMemory['told']>): void {
-    enqueue(() => within(memory.told(...told), MEMORY_MS))
+  function remember(note: () => Promise<void>): void {
+    enqueue(() => within(note(), MEMORY_MS))
   }
 }
 

@@ -2,14 +2,15 @@ import type { Alert, AlertMemory, AlertName, Alerts } from '../model/alert.ts'
 import type { TransactionClient } from '../model/service-database.ts'
 import { STRANDED } from './read.ts'
 
-/** A raised alert that nobody has been told of is told again by whoever raises it after so many seconds. */
+/** What nobody has been told of, be it raised or over, is told again by whoever sees it after so many seconds. */
 const UNTOLD = 60
 /** Alerts of one name at a time; whoever mends these sees the next. */
 const MOST = 50
 /** Tries in vain after which somebody should look. */
 const IN_VAIN = 10
-/** Sagas whose journals are read in one look. */
+/** Sagas whose journals are read in one look, and commits of each: enough for the tries of twenty steps at a time. */
 const READ = 1_000
+const COMMITS = 400
 
 /**
  * Raises what is wrong with the sagas of this database now, and resolves what was raised and is over. Whoever sees it
@@ -19,8 +20,8 @@ export async function tellOfSagas(client: TransactionClient, service: string, al
   const found = await findTroubles(client, service)
   const now = new Set(found.map(keyOf))
   const { rows } = await client.query(
-    `select name, subject, told_at is null and tried_at < clock_timestamp() - $1 * interval '1 second' as untold
-     from eventing.saga_alert where resolved_at is null`,
+    `select name, subject, resolved_at is not null or told_at is null and ${LONG_AGO} as untold
+     from eventing.saga_alert where resolved_at is null or ${OVER_UNTOLD}`,
     [UNTOLD],
   )
   const raised = rows as { name: AlertName; subject: string; untold: boolean }[]
@@ -29,6 +30,10 @@ export async function tellOfSagas(client: TransactionClient, service: string, al
   for (const alert of found) if (!known.has(keyOf(alert))) alerts.raise(alert)
   for (const alert of raised) if (!now.has(keyOf(alert))) alerts.resolve(alert.name, service, alert.subject)
 }
+
+const LONG_AGO = `tried_at < clock_timestamp() - $1 * interval '1 second'`
+/** Somebody has heard of it, and nobody that it is over. */
+const OVER_UNTOLD = `resolved_at is not null and told_at is not null and over_told_at is null and ${LONG_AGO}`
 
 function keyOf({ name, subject = '' }: { readonly name: string; readonly subject?: string }): string {
   return `${name} ${subject}`
@@ -75,7 +80,7 @@ const TROUBLES = `
     from old o, lateral (
       select e.entry ->> 'step' as step, count(*) filter (where e.entry ->> 'do' in ('unknown', 'failed')) as n
       from eventing.saga_journal j, jsonb_array_elements(j.entries) as e (entry)
-      where j.saga_id = o.id and e.entry ->> 'do' in ('unknown', 'failed', 'done', 'refused')
+      where j.saga_id = o.id and j.seq > o.seq - ${COMMITS} and e.entry ->> 'do' in ('unknown', 'failed', 'done', 'refused')
         and coalesce(e.entry ->> 'direction', 'execute') = case o.status when 'RUNNING' then 'execute' else 'compensate' end
       group by 1 having count(*) filter (where e.entry ->> 'do' in ('done', 'refused')) = 0
       order by 2 desc limit 1
@@ -113,7 +118,7 @@ export function sagaAlertMemory(client: TransactionClient): AlertMemory {
          values ($1, $2, $3, $4, clock_timestamp(), clock_timestamp())
          on conflict (name, subject) do update set summary = excluded.summary, next = excluded.next,
            raised_at = case when a.resolved_at is null then a.raised_at else excluded.raised_at end,
-           tried_at = excluded.tried_at, told_at = null, resolved_at = null
+           tried_at = excluded.tried_at, told_at = null, resolved_at = null, over_told_at = null
          where a.resolved_at is not null
            or a.told_at is null and a.tried_at < clock_timestamp() - $5 * interval '1 second'`,
         [name, subject, summary, next, UNTOLD],
@@ -128,11 +133,19 @@ export function sagaAlertMemory(client: TransactionClient): AlertMemory {
     },
     async resolve(name, _service, subject = '') {
       const { rowCount } = await client.query(
-        `update eventing.saga_alert set resolved_at = clock_timestamp()
-         where name = $1 and subject = $2 and resolved_at is null`,
-        [name, subject],
+        `update eventing.saga_alert
+         set resolved_at = coalesce(resolved_at, clock_timestamp()), tried_at = clock_timestamp()
+         where name = $2 and subject = $3 and (resolved_at is null or ${OVER_UNTOLD})`,
+        [UNTOLD, name, subject],
       )
       return rowCount === 1
+    },
+    async over(name, _service, subject = '') {
+      await client.query(
+        `update eventing.saga_alert set over_told_at = clock_timestamp()
+         where name = $1 and subject = $2 and resolved_at is not null`,
+        [name, subject],
+      )
     },
   }
 }

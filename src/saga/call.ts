@@ -13,10 +13,14 @@ export type Outcome =
 
 /**
  * One try. Asks first what became of the one before it, where that is possible. Never rejects; what does not answer in
- * `timeout` milliseconds, or until the signal aborts, is unknown.
+ * `timeout` milliseconds, or until the signal aborts, is unknown. `probing`: it only asks.
  */
-export async function tryCall(action: Call, context: Context, timeout: number, doubtful: boolean): Promise<Outcome> {
-  const { step, direction } = context
+export async function tryCall(
+  action: Call,
+  context: Context,
+  { timeout, probing }: { readonly timeout: number; readonly probing: boolean },
+): Promise<Outcome> {
+  const { step, direction, doubtful } = context
   const time = new AbortController()
   const timer = setTimeout(() => time.abort(new TimeoutError(timeout)), timeout)
   const signal = AbortSignal.any([context.signal, time.signal])
@@ -28,7 +32,7 @@ export async function tryCall(action: Call, context: Context, timeout: number, d
         return { entry: { do: 'done', step, direction } }
       }
       const found = doubtful ? await action.probe?.(within) : undefined
-      if (found !== undefined && found.outcome !== 'not-done') return probed(step, found)
+      if (found !== undefined && (probing || found.outcome !== 'not-done')) return probed(step, found)
       const result = storable(await action.execute(within))
       return { entry: { do: 'done', step, direction, ...(result !== undefined && { result }) } }
     }
@@ -43,11 +47,12 @@ export async function tryCall(action: Call, context: Context, timeout: number, d
   }
 }
 
-function probed(step: string, found: Exclude<Probe<unknown>, { outcome: 'not-done' }>): Outcome {
+function probed(step: string, found: Probe<unknown>): Outcome {
   if (found.outcome === 'done') {
     return { entry: { do: 'done', step, direction: 'execute', result: storable(found.result), via: 'probe' } }
   }
-  const error = new Error('the participant does not know what became of it')
+  const what = found.outcome === 'unknown' ? 'does not know what became of it' : 'has not done it so far'
+  const error = new Error(`the participant ${what}`)
   return { unknown: error, fault: { code: 'PROBE', message: error.message } }
 }
 

@@ -46,8 +46,10 @@ function badStep(step: Step, { replyTo }: AnySaga): string | null {
     badTime(`the timeout of ${name}`, timeout) ??
     badTime(`the deadline of ${name}`, deadline)
   if (bad !== null) return bad
-  for (const attempts of [retry?.attempts, compensationRetry?.attempts]) {
-    if (attempts !== undefined && !(Number.isInteger(attempts) && attempts > 0)) return `${name} is tried once at least`
+  for (const { attempts = 1, first = 0, longest = 0 } of [retry ?? {}, compensationRetry ?? {}]) {
+    if (!(Number.isInteger(attempts) && attempts > 0)) return `${name} is tried once at least`
+    if (!(first >= 0 && longest >= 0 && first < 2 ** 31 && longest < 2 ** 31))
+      return `what ${name} waits between two tries is a number of milliseconds, at most 24 days`
   }
   const compensate: unknown = action.compensate
   if (kind === 'compensable' && compensate === undefined) {

@@ -15,6 +15,7 @@ export function contextOf(record: SagaRecord, step: Step, direction: Direction, 
   return {
     ...{ sagaId: saga.id, step: step.name, direction, input: saga.input, results: resultsOf(state) },
     ...{ idempotencyKey: `${saga.id}/${step.name}/${direction}`, attempt, signal, traceparent: saga.traceparent },
+    doubtful: progress[direction].doubtful,
     result: direction === 'compensate' ? progress.execute.result : undefined,
     failure: state.failure ?? { step: null, code: 'UNKNOWN', message: '' },
   }

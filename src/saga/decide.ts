@@ -122,7 +122,7 @@ function asking(steps: readonly Step[], { state, facts, direction, most, deadlin
     const progress = stepOf(state, step.name)[direction]
     if (progress.state === 'done' || underWay.has(step.name)) continue
     if (progress.state === 'intent') {
-      const until = progress.asked + (step.timeout ?? DEFAULT_TIMEOUT)
+      const until = endOfTry(step, direction, progress)
       if (step.action.by !== 'command') return { do: 'doubt', step, direction, error: INTERRUPTED }
       if (now >= until) return { do: 'doubt', step, direction, error: NO_REPLY }
       replies += 1
@@ -133,6 +133,13 @@ function asking(steps: readonly Step[], { state, facts, direction, most, deadlin
   const room = most - underWay.size - replies
   if (ready.length > 0 && room > 0) return { do: 'ask', steps: ready.slice(0, room), direction }
   return { do: 'wait', until: times.length === 0 ? null : Math.min(...times), for: replies > 0 ? 'reply' : 'retry' }
+}
+
+/** When it is not waited for any longer, milliseconds of the database: `deadline` is that of all tries together. */
+export function endOfTry(step: Step, direction: Direction, { asked, since, probing }: Progress): number {
+  const { timeout = DEFAULT_TIMEOUT, deadline, kind } = step
+  const counts = deadline !== undefined && !probing && direction === 'execute' && kind !== 'retriable'
+  return counts ? Math.min(asked + timeout, since + deadline) : asked + timeout
 }
 
 const INTERRUPTED: Fault = { code: 'INTERRUPTED', message: 'the process that asked for it ended before it heard' }

@@ -89,6 +89,13 @@ describe('a saga that could not be carried out', () => {
           .call('a', { ...nothing, retry: { attempts: 0 } })
           .build(),
     ],
+    [
+      'between two tries',
+      () =>
+        untyped()
+          .call('a', { ...nothing, compensationRetry: { longest: Number.NaN } })
+          .build(),
+    ],
   ])('is refused: %s', (reason, build) => {
     expect(build).toThrowError(expect.objectContaining({ code: 'SAGA_DEFINITION_INVALID' }))
     expect(build).toThrowError(reason)

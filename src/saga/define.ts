@@ -31,7 +31,7 @@ export interface SagaOptions<Input> {
 interface Call<Input, Results, Result> extends StepTimes {
   /** Throws `StepRefused` when it did not happen and will not; any other error leaves open whether it did. */
   readonly execute: (context: StepContext<Stored<Input>, Results>) => Promise<Result>
-  /** asked before a try whose predecessor got no answer */
+  /** asked before a try whose predecessor got no answer, and once more when there are no tries left */
   readonly probe?: (context: StepContext<Stored<Input>, Results>) => Promise<Probe<NoInfer<Result>>>
 }
 

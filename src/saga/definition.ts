@@ -19,8 +19,10 @@ export interface StepContext<Input, Results> {
   readonly results: Results
   /** the same in every try: `sagaId/step/direction` */
   readonly idempotencyKey: string
-  /** 1 for the first try */
+  /** 1 for the first try, also for the first one after an operator lets it be tried again */
   readonly attempt: number
+  /** a try before this one ended without an answer, so it may have happened */
+  readonly doubtful: boolean
   /** aborts when the time of this try is over, or the saga has gone to another process */
   readonly signal: AbortSignal
   /** W3C trace context of whoever started the saga */
@@ -59,7 +61,7 @@ export interface StepTimes {
   readonly compensationRetry?: RetryPolicy
   /** of one try, or until the reply to a command, milliseconds; default 30,000 */
   readonly timeout?: number
-  /** of all tries together, milliseconds; default without end */
+  /** of all tries together, also the one under way, milliseconds; not of retriable steps; default without end */
   readonly deadline?: number
 }
 

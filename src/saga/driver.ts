@@ -1,9 +1,9 @@
 import { pause } from '../model/pause.ts'
 import { type Outcome, tryCall } from './call.ts'
 import { commandOf, contextOf } from './context.ts'
-import { type Decision, DEFAULT_TIMEOUT } from './decide.ts'
+import { type Decision, endOfTry } from './decide.ts'
 import { type AnySaga, placed, type Step } from './definition.ts'
-import { type Direction, type Entry, type Fault, faultOf } from './entry.ts'
+import { type Direction, type Entry, type Fault, faultOf, readable } from './entry.ts'
 import type { Claimed, Move, SentCommand } from './journal.ts'
 import { runLocal } from './local.ts'
 import { retryIn } from './policy.ts'
@@ -51,6 +51,7 @@ export class Driver {
   /** One decision. Null: there is another one to make. */
   async #step(): Promise<Stint | null> {
     this.#takeIn()
+    await this.#record.checkReplies()
     const decision = this.#record.next(new Set(this.#underWay.keys()))
     switch (decision.do) {
       case 'compensate':
@@ -170,25 +171,34 @@ export class Driver {
   async #call(step: Step, direction: Direction): Promise<Outcome> {
     const { failpoint } = this.#engine
     const context = contextOf(this.#record, step, direction, this.#gone.signal)
-    const { doubtful, attempts } = stepOf(this.#record.state, step.name)[direction]
+    const { probing } = stepOf(this.#record.state, step.name)[direction]
     await failpoint?.(`saga.call-${direction}-${step.name}`)
     const action = step.action as Extract<Step['action'], { by: 'call' }>
-    const outcome = await tryCall(action, context, this.#timeout(step, direction), doubtful || attempts > 1)
+    const outcome = await tryCall(action, context, { timeout: this.#timeout(step, direction), probing })
     await failpoint?.(`saga.called-${direction}-${step.name}`)
     return outcome
   }
 
-  /** A call does not last beyond the deadline of the saga while that counts. */
-  #timeout({ timeout = DEFAULT_TIMEOUT, kind }: Step, direction: Direction): number {
-    const { deadline } = this.#record.saga
-    if (deadline === null || direction === 'compensate' || kind !== 'compensable') return timeout
-    return Math.max(1, Math.min(timeout, deadline - this.#record.now))
+  /** A call does not last beyond the deadline of its step, nor of the saga while that counts. */
+  #timeout(step: Step, direction: Direction): number {
+    const { saga, state, now } = this.#record
+    const end = endOfTry(step, direction, stepOf(state, step.name)[direction])
+    const counts = saga.deadline !== null && direction === 'execute' && step.kind === 'compensable'
+    return Math.max(1, Math.ceil((counts ? Math.min(end, saga.deadline) : end) - now))
   }
 
   /** `error` null: this process was not there. */
   #unknown(step: Step, direction: Direction, fault: Fault, error: Error | null): Entry {
     const { state, now } = this.#record
-    const wait = retryIn(step, direction, stepOf(state, step.name)[direction], { now, error })
+    const progress = stepOf(state, step.name)[direction]
+    if (progress.probing) {
+      const { code, message } = progress.error ?? fault
+      const found = { code, message: readable(`${message}; asked what became of it: ${fault.message}`) }
+      return { do: 'unknown', step: step.name, direction, error: found, retryIn: null }
+    }
+    const wait = retryIn(step, direction, progress, { now, error })
+    const probe = wait === null && direction === 'execute' && step.action.by === 'call' && step.action.probe !== null
+    if (probe) return { do: 'unknown', step: step.name, direction, error: fault, retryIn: 0, probe }
     // whoever was interrupted has waited long enough
     const again = error === null && wait !== null ? 0 : wait
     return { do: 'unknown', step: step.name, direction, error: fault, retryIn: again }

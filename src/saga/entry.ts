@@ -25,6 +25,8 @@ export type Entry =
       readonly direction: Direction
       readonly result?: unknown
       readonly via?: Via
+      /** the process that took the reply does not have the definition: the schema has not seen the result */
+      readonly unchecked?: true
     }
   /** it did not happen, and will not */
   | { readonly do: 'refused'; readonly step: string; readonly error: Fault }
@@ -35,6 +37,8 @@ export type Entry =
       readonly direction: Direction
       readonly error: Fault
       readonly retryIn: number | null
+      /** there are no more tries: it is only asked what became of them */
+      readonly probe?: true
     }
   /** a local step was rolled back; the same */
   | {

@@ -20,7 +20,8 @@ export type ParticipantAnswer<Result = unknown> =
  * Does what a saga asks for at most once: the handler's writes through `tx` and the note of the key are one transaction,
  * and whoever asks again gets the answer that was noted. An execute that comes after its compensation is refused. A
  * compensation of what was never executed, or refused, is noted and done without the handler; otherwise the handler gets
- * what the execute has returned. Errors of the handler but StepRefused are thrown on: roll back, it may be asked again.
+ * what the execute has returned. A refused execute stays refused, a refused compensation may be asked for again. Errors of the
+ * handler but StepRefused are thrown on: roll back, it may be asked again.
  */
 export async function participant<Result>(
   tx: TransactionClient,
@@ -87,13 +88,16 @@ async function execute(tx: TransactionClient, row: Row, asked: Asked, handler: H
 async function compensate(tx: TransactionClient, row: Row, asked: Asked, handler: Handler): Promise<ParticipantAnswer> {
   if (row.compensated !== null) return row.compensated
   const { executed } = row
-  const result = executed?.outcome === 'done' ? await handler(asked, executed.result) : undefined
-  const answer: ParticipantAnswer = { outcome: 'done', result: storable(result) ?? null }
-  await note(tx, row, 'compensated', answer)
+  const result = executed?.outcome === 'done' ? executed.result : NOTHING
+  const answer = await refusable(tx, async () => (result === NOTHING ? null : handler(asked, result)))
+  // whoever cannot take it back now is asked again
+  if (answer.outcome === 'done') await note(tx, row, 'compensated', answer)
   return answer
 }
 
-/** What a handler wrote before it refused is undone, and the refusal stays. */
+const NOTHING = Symbol('it was not executed')
+
+/** What a handler wrote before it refused is undone. */
 async function refusable(tx: TransactionClient, run: () => Promise<unknown>): Promise<ParticipantAnswer> {
   await tx.query('savepoint saga_participant')
   try {

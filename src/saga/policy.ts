@@ -9,7 +9,7 @@ const ATTEMPTS = { execute: 5, compensate: 10, retriable: Number.POSITIVE_INFINI
  * Milliseconds until a step is tried again after such an error; null = it is not. `progress` with the try that has just
  * failed; `now` is the database's.
  */
-export function retryIn(step: Step, direction: Direction, progress: Progress, { now, error }: Failed): number | null {
+export function retryIn(step: Tried, direction: Direction, progress: Progress, { now, error }: Failed): number | null {
   const forever = step.kind === 'retriable' && direction === 'execute'
   const policy = (direction === 'execute' ? step.retry : step.compensationRetry) ?? {}
   const attempts = policy.attempts ?? ATTEMPTS[forever ? 'retriable' : direction]
@@ -19,6 +19,8 @@ export function retryIn(step: Step, direction: Direction, progress: Progress, { 
   const limit = forever || direction === 'compensate' ? undefined : step.deadline
   return limit !== undefined && now + wait - progress.since > limit ? null : wait
 }
+
+type Tried = Pick<Step, 'kind' | 'retry' | 'compensationRetry' | 'deadline'>
 
 interface Failed {
   readonly now: number

@@ -19,7 +19,7 @@ export interface SagaRow {
   readonly seq: number
   readonly epoch: string
   readonly deaths: number
-  /** null = nobody works on it now */
+  /** null = nobody works on it now; of a STRANDED one, who did when it was killed */
   readonly host: string | null
   /** why it goes back, or is stuck */
   readonly failure: Failure | null
@@ -34,8 +34,9 @@ export interface SagaRow {
   readonly seconds: number
 }
 
-/** There is nobody to move the saga `s` on: no living worker has its version. */
-export const STRANDED = `(s.ended_at is null and s.owner is null and s.status <> 'STUCK' and not exists (
+/** There is nobody to move the saga `s` on: no living worker has it, or its version. */
+export const STRANDED = `(s.ended_at is null and s.status <> 'STUCK' and not exists (
+  select from eventing.saga_worker o where o.id = s.owner and o.lease_until > clock_timestamp()) and not exists (
   select from eventing.saga_worker w, unnest(w.names, w.versions) as d (name, version)
   where w.lease_until > clock_timestamp() and d.name = s.name and d.version = s.version))`
 

@@ -2,7 +2,8 @@ import type { ConnectionPool } from '../model/service-database.ts'
 import { isTransient } from '../model/transient.ts'
 import { retry } from '../retry.ts'
 import { decide, type Decision } from './decide.ts'
-import type { AnySaga } from './definition.ts'
+import { checkedReply } from './checked-reply.ts'
+import { type AnySaga, placed } from './definition.ts'
 import type { Entry } from './entry.ts'
 import { type Claimed, type Move, type Moved, reloadSaga, type SentCommand } from './journal.ts'
 import { evolve, type SagaState, stateOf, stepOf } from './state.ts'
@@ -71,6 +72,18 @@ export class SagaRecord {
     this.#state = evolve(this.#state, entries, this.now)
   }
 
+  /** Checks what processes without the definition have taken from replies. */
+  async checkReplies(): Promise<void> {
+    for (const { step } of this.#isUnchecked() ? placed(this.definition) : []) {
+      const { unchecked, result } = stepOf(this.#state, step.name).execute
+      if (unchecked) this.add(await checkedReply(step, result))
+    }
+  }
+
+  #isUnchecked(): boolean {
+    return [...this.#state.steps.values()].some(({ execute }) => execute.unchecked)
+  }
+
   /** Takes back what was added since the last write. */
   undo(state: SagaState): void {
     this.#pending = []
@@ -82,8 +95,7 @@ export class SagaRecord {
     const { id, epoch, seq } = this.#saga
     const { status, failure } = this.#state
     const entries = this.#pending
-    const last = entries.findLast((entry) => 'step' in entry && entry.step !== null)
-    const step = last !== undefined && 'step' in last ? last.step : null
+    const step = entries.map(stepNamed).findLast((name) => name !== null) ?? null
     const unlocks = this.definition.locks !== null && (status === 'DONE' || status === 'COMPENSATED')
     return { id, epoch, seq, status, step, failure, release, entries: JSON.stringify(entries), messages, unlocks }
   }
@@ -147,6 +159,12 @@ export class SagaRecord {
     if (failpoint === null) return
     for (const place of places) await failpoint(`saga.${when}-${place}`)
   }
+}
+
+/** Where the saga is by it: of several steps that were given up it is stuck at one, and orders are about that one. */
+function stepNamed(entry: Entry): string | null {
+  if (entry.do === 'stuck') return entry.failure.step
+  return 'step' in entry ? entry.step : null
 }
 
 const NEVER = new AbortController().signal

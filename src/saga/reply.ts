@@ -3,7 +3,8 @@ import { event } from '../events/define.ts'
 import { UUID } from '../events/encode.ts'
 import type { TransactionClient } from '../model/service-database.ts'
 import { type AnySaga, placed, type Step } from './definition.ts'
-import { type Direction, type Entry, faultOf } from './entry.ts'
+import { checkedReply } from './checked-reply.ts'
+import { type Direction, type Entry, readable } from './entry.ts'
 import { readJournals } from './journal.ts'
 import { type ParticipantAnswer, parseKey } from './participant.ts'
 import { retryIn } from './policy.ts'
@@ -66,9 +67,9 @@ interface Answered {
   readonly answer: ParticipantAnswer
 }
 
-function read(reply: SagaReply): Answered {
-  const { outcome } = (reply.answer ?? {}) as { outcome?: string }
-  if (outcome !== 'done' && outcome !== 'refused') {
+function read(reply: SagaReply | null): Answered {
+  const { outcome } = (reply?.answer ?? {}) as { outcome?: string }
+  if (reply === null || (outcome !== 'done' && outcome !== 'refused')) {
     throw new MigrateError('SAGA_REPLY_INVALID', { reason: 'it says neither done nor refused' })
   }
   const asked = parseKey(String(reply.key))
@@ -105,25 +106,18 @@ async function entryOf(
   now: number,
 ): Promise<Entry> {
   const via = 'reply'
-  if (answer.outcome === 'refused' && direction === 'execute') {
-    return { do: 'refused', step, error: { code: 'STEP_REFUSED', message: answer.reason } }
-  }
   if (answer.outcome === 'refused') {
-    const error = { code: 'STEP_REFUSED', message: answer.reason }
-    const wait = defined ? retryIn(defined, direction, stepOf(state, step)[direction], { now, error: null }) : null
+    // somebody else may have written it
+    const error = { code: 'STEP_REFUSED', message: readable(answer.reason ?? 'it gave no reason') }
+    if (direction === 'execute') return { do: 'refused', step, error }
+    const progress = stepOf(state, step)[direction]
+    const wait = retryIn(defined ?? { kind: 'compensable' }, direction, progress, { now, error: null })
     return { do: 'unknown', step, direction, error, retryIn: wait }
   }
   if (direction === 'compensate') return { do: 'done', step, direction, via }
-  const schema = defined?.action.by === 'command' ? defined.action.reply : null
-  const checked = await schema?.['~standard'].validate(answer.result)
-  if (checked?.issues !== undefined) {
-    // it has happened, and what it gave cannot be used: tried again it gives the same
-    const error = faultOf(
-      new MigrateError('SAGA_REPLY_INVALID', { reason: `the result of ${step} is not as its schema says` }),
-    )
-    return { do: 'unknown', step, direction, error, retryIn: null }
-  }
-  return { do: 'done', step, direction, result: checked === undefined ? answer.result : checked.value, via }
+  // a process of another release shares the topic: whoever has the definition checks it
+  if (defined === undefined) return { do: 'done', step, direction, result: answer.result, via, unchecked: true }
+  return checkedReply(defined, answer.result)
 }
 
 interface Taken {

@@ -48,6 +48,14 @@ export interface StartOptions {
   readonly traceparent?: string
 }
 
+export interface StartInOptions<Results> extends StartOptions {
+  /**
+   * Compensable steps that the caller has done in this transaction, with their results: they are not asked for, and are
+   * taken back also when the saga is cancelled, or late, before it has done anything itself or has its locks.
+   */
+  readonly done?: Partial<Results>
+}
+
 /** A saga that was started. */
 export interface StartedSaga<Results> {
   readonly id: string
@@ -130,10 +138,10 @@ export class Sagas {
     tx: TransactionClient,
     definition: SagaDefinition<Input, Results>,
     input: Input,
-    { id = randomUUID(), traceparent }: StartOptions = {},
+    { id = randomUUID(), traceparent, done }: StartInOptions<Results> = {},
   ): Promise<StartedSaga<Results>> {
     await this.#ready(definition)
-    const launch = await launchOf(definition, input, { id, traceparent: traceparent ?? null, owner: null })
+    const launch = await launchOf(definition, input, { id, traceparent: traceparent ?? null, owner: null, done })
     const [launched] = await launchSagas(tx, [launch])
     if (launched instanceof Error) throw launched
     this.#doorbell.ringAfter()

@@ -3,7 +3,7 @@ import { UUID } from '../events/encode.ts'
 import type { TransactionClient } from '../model/service-database.ts'
 import { defectOf } from './call.ts'
 import { decide } from './decide.ts'
-import type { AnySaga, SagaDefinition } from './definition.ts'
+import { type AnySaga, placed, type SagaDefinition } from './definition.ts'
 import type { Entry } from './entry.ts'
 import type { Claimed } from './journal.ts'
 import { stateOf } from './state.ts'
@@ -32,15 +32,19 @@ export interface Launched {
 
 const TRACEPARENT = /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/
 
+interface LaunchOptions {
+  readonly id: string
+  readonly traceparent: string | null
+  readonly owner: string | null
+  /** results of steps that are done with the start; only without an owner, which takes the first entries for its own */
+  readonly done?: Readonly<Record<string, unknown>> | undefined
+}
+
 /** Throws SAGA_INPUT_INVALID. */
 export async function launchOf<Input>(
   definition: SagaDefinition<Input>,
   input: Input,
-  {
-    id,
-    traceparent,
-    owner,
-  }: { readonly id: string; readonly traceparent: string | null; readonly owner: string | null },
+  { id, traceparent, owner, done = {} }: LaunchOptions,
 ): Promise<Launch> {
   const invalid = (reason: string, cause?: unknown) =>
     new MigrateError('SAGA_INPUT_INVALID', { saga: definition.name, reason }, { cause })
@@ -58,9 +62,24 @@ export async function launchOf<Input>(
     input: text,
     traceparent,
     owner,
-    entries: firstEntries(definition, locks, owner),
+    entries: doneEntries(definition, done, invalid) ?? firstEntries(definition, locks, owner),
     locks,
   }
+}
+
+/** What the caller has done in the transaction of the start is taken back like all that is done. */
+function doneEntries(
+  definition: AnySaga,
+  done: Readonly<Record<string, unknown>>,
+  invalid: (reason: string) => MigrateError,
+): Entry[] | null {
+  const entries = Object.entries(done).map(([step, given]): Entry => {
+    const kind = placed(definition).find((each) => each.step.name === step)?.step.kind
+    if (kind !== 'compensable') throw invalid(`it has no compensable step ${step} that could be done already`)
+    const result = given === undefined ? undefined : (JSON.parse(encode(given, invalid)) as unknown)
+    return { do: 'done', step, direction: 'execute', ...(result !== undefined && { result }) }
+  })
+  return entries.length === 0 ? null : entries
 }
 
 function encode(input: unknown, invalid: (reason: string, cause?: unknown) => MigrateError): string {

@@ -10,12 +10,16 @@ export interface Progress {
   readonly attempts: number
   /** a try ended without an answer, at some time */
   readonly doubtful: boolean
+  /** its tries are used up: it is only asked what became of them */
+  readonly probing: boolean
   /** when it was asked for first, and last; milliseconds of the database */
   readonly since: number
   readonly asked: number
   /** of the next try */
   readonly retryAt: number
   readonly result: unknown
+  /** the result is to be checked by whoever has the definition */
+  readonly unchecked: boolean
   readonly error: Fault | null
 }
 
@@ -36,7 +40,8 @@ export interface SagaState {
 }
 
 const FRESH: Progress = {
-  ...{ state: 'none', attempts: 0, doubtful: false, since: 0, asked: 0, retryAt: 0, result: undefined, error: null },
+  ...{ state: 'none', attempts: 0, doubtful: false, probing: false, since: 0, asked: 0, retryAt: 0, result: undefined },
+  ...{ unchecked: false, error: null },
 }
 const UNTOUCHED: StepState = { execute: FRESH, compensate: FRESH }
 const EMPTY: SagaState = { status: 'RUNNING', steps: new Map(), failure: null, stuck: null, cancelled: null }
@@ -99,7 +104,7 @@ function advance(before: Progress, entry: StepEntry, at: number): Progress {
       return { ...before, state: 'intent', attempts: before.attempts + 1, asked: at, since }
     }
     case 'done':
-      return { ...before, state: 'done', result: entry.result, error: null }
+      return { ...before, state: 'done', result: entry.result, unchecked: entry.unchecked === true, error: null }
     case 'refused':
       return { ...before, state: 'refused', error: entry.error }
     case 'unknown':
@@ -110,9 +115,11 @@ function advance(before: Progress, entry: StepEntry, at: number): Progress {
       const last = doubtful || entry.direction === 'compensate' ? 'given-up' : 'refused'
       // a local step has no intent, so its tries are counted here
       const [attempts, since] = unknown ? [before.attempts, before.since] : [before.attempts + 1, before.since || at]
-      const error = entry.error
-      if (entry.retryIn === null) return { ...before, state: last, attempts, since, doubtful, error }
-      return { ...before, state: entry.do, attempts, since, doubtful, error, retryAt: at + entry.retryIn }
+      // also what a reply gave, and its schema has refused
+      const failed = { ...before, attempts, since, doubtful, error: entry.error, result: undefined, unchecked: false }
+      const probing = unknown && entry.probe === true
+      if (entry.retryIn === null) return { ...failed, state: last }
+      return { ...failed, state: entry.do, probing, retryAt: at + entry.retryIn }
     }
   }
 }

@@ -38,6 +38,10 @@ beforeAll(async () => {
   const { db, kafka } = messaging
   await db.query(`create table stock (available int check (available >= 0), calls int default 0)`)
   await db.query(`insert into stock values (10)`)
+  await db.query(
+    `insert into eventing.saga_participant (key, created_at)
+     select 'old/' || n, now() - interval '91 days' from generate_series(1, 25000) as n`,
+  )
   for (const topic of ['stock.commands', 'saga.replies']) await messaging.createTopic(topic, 2)
   const { signal } = ending
   sagas = new Sagas(db.pool, { sagas: [order] })
@@ -110,5 +114,11 @@ describe('a saga that sends commands', () => {
     expect(String(first?.headers?.traceparent)).toBe(traceparent)
     expect(String(second?.value)).toBe(String(first?.value))
     expect(await stock()).toEqual({ available: before?.available - 1, calls: before?.calls + 1 })
+  })
+
+  it('forgets what it answered long ago, however much it is', async (test) => {
+    if (messaging === null) return test.skip()
+    const old = `select from eventing.saga_participant where key like 'old/%' limit 1`
+    await until('nothing old is left', async () => (await messaging?.db.query(old))?.length === 0)
   })
 })

@@ -2,6 +2,7 @@ import { Doorbell } from '../../bell.ts'
 import type { ConsumerOptions, Message } from '../../consumer/options.ts'
 import type { EventDefinitions } from '../../events/define.ts'
 import type { TransactionClient } from '../../model/service-database.ts'
+import { pause } from '../../model/pause.ts'
 import { enqueue } from '../../outbox/enqueue.ts'
 import { OUTBOX_CHANNEL } from '../../outbox/relay.ts'
 import { type Asked, forgetAnswers, participant } from '../../saga/participant.ts'
@@ -70,9 +71,8 @@ export async function serveCommands<Definitions extends EventDefinitions>(
     relay.ringAfter()
   }
   const served = Object.fromEntries(Object.keys(commands).map((type) => [type, serve]))
-  const forgetting = setInterval(() => {
-    forgetAnswers(rest.pool, answerDays).catch((error: Error) => rest.onTrouble?.(error))
-  }, HOUR)
+  const stop = new AbortController()
+  const forgetting = forget({ ...rest, answerDays }, AbortSignal.any([rest.signal, stop.signal]))
   try {
     await consume({
       ...{ ...rest, topics: [topic], events: commands, handlers: served as never },
@@ -80,11 +80,27 @@ export async function serveCommands<Definitions extends EventDefinitions>(
       afterDeadLetter: 'skip',
     })
   } finally {
-    clearInterval(forgetting)
+    stop.abort()
+    await forgetting
   }
 }
 
 const HOUR = 3_600_000
+
+/** All that is old, at the start and then each hour. */
+async function forget(
+  { pool, answerDays, onTrouble }: Pick<Settings, 'pool' | 'onTrouble'> & { readonly answerDays: number },
+  signal: AbortSignal,
+): Promise<void> {
+  while (!signal.aborted) {
+    try {
+      while (!signal.aborted && (await forgetAnswers(pool, answerDays)) > 0);
+    } catch (error) {
+      onTrouble?.(error as Error)
+    }
+    await pause(HOUR, signal).catch(() => undefined)
+  }
+}
 
 async function reply(
   tx: TransactionClient,

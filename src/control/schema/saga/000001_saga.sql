@@ -101,6 +101,8 @@ create table eventing.saga_alert (
   tried_at timestamptz not null,
   told_at timestamptz,
   resolved_at timestamptz,
+  -- that it is over
+  over_told_at timestamptz,
   primary key (name, subject)
 );
 
@@ -227,11 +229,13 @@ begin
   now_at := clock_timestamp();
   with moved as (
     update eventing.saga s set seq = s.seq + 1, status = g.status, step = coalesce(g.step, s.step), failure = coalesce(g.failure, s.failure),
-      deaths = 0, owner = case when g.release then null else s.owner end,
+      -- that a process has died over a call is no step forward
+      deaths = case when g.entry @> '[{"do": "unknown", "error": {"code": "INTERRUPTED"}}]' then s.deaths else 0 end,
+      owner = case when g.release then null else s.owner end,
       waiting = g.wait, due_at = case when g.release then now_at + g.due * interval '1 ms' else s.due_at end,
       ended_at = case when g.status in ('DONE', 'COMPENSATED') then now_at end
-    from unnest(ids, epochs, seqs, statuses, steps, failures, releases, waits, dues)
-      as g (id, epoch, seq, status, step, failure, release, wait, due)
+    from unnest(ids, epochs, seqs, statuses, steps, failures, releases, waits, dues, entries)
+      as g (id, epoch, seq, status, step, failure, release, wait, due, entry)
     where s.id = g.id and s.epoch = g.epoch and s.seq = g.seq
     returning s.id
   )
