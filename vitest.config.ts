@@ -8,7 +8,7 @@ const E2E = 'test/e2e/**/*.e2e.test.ts'
 const TOGETHER = `
   sync-kills slot-guard reconcile consumer demo letters cutover-abort demo-ends cli-refusals
   cutover-kill legs flips relay slot-lost order-flow slot-back legs-plain sync sagas
-  legs-servers routers-lost cutover-late kills sync-zombie run asleep orders terminal cli
+  legs-servers routers-lost cutover-late kills sync-zombie asleep orders terminal cli
   sync-streamed wrong-input init events alerts messaging-docs saga-cli dlq-consumer
   saga-tutorial events-docs cutover-chaos`
   .trim()
@@ -22,7 +22,9 @@ const LONG = [
   'src/notify/sagas.int.test.ts',
 ]
 // They measure the memory of their process.
-const ALONE = ['test/traps/**/*.int.test.ts', 'src/router/stream.int.test.ts']
+const PROCESS = ['test/traps/**/*.int.test.ts']
+// They measure time.
+const TIMED = ['src/router/*.int.test.ts']
 const NEVER = ['**/node_modules/**', 'dist/**']
 
 class LongestFirst extends BaseSequencer {
@@ -61,9 +63,9 @@ export default defineConfig({
           name: 'int',
           sequence: { groupOrder: 1 },
           include: [INT],
-          exclude: [...NEVER, ...ALONE],
+          exclude: [...NEVER, ...PROCESS, ...TIMED],
           isolate: false,
-          maxWorkers: 2,
+          maxWorkers: 3,
           testTimeout: 60_000,
           hookTimeout: 60_000,
         },
@@ -73,9 +75,9 @@ export default defineConfig({
         test: {
           name: 'int-process',
           sequence: { groupOrder: 1 },
-          include: ALONE,
+          include: PROCESS,
           exclude: NEVER,
-          maxWorkers: 2,
+          maxWorkers: 3,
           testTimeout: 60_000,
           hookTimeout: 60_000,
         },
@@ -87,10 +89,22 @@ export default defineConfig({
           sequence: { groupOrder: 2 },
           include: TOGETHER,
           exclude: NEVER,
-          // most of them wait half of the time, for leases, sessions of consumers and heartbeats
-          maxWorkers: 3,
+          isolate: false,
+          maxWorkers: 2,
           testTimeout: 300_000,
           hookTimeout: 120_000,
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'int-timed',
+          sequence: { groupOrder: 3 },
+          include: TIMED,
+          exclude: NEVER,
+          fileParallelism: false,
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
         },
       },
       {

@@ -2,6 +2,7 @@ import { MigrateError } from '../errors.ts'
 import { keyValues, table } from '../ui/text.ts'
 import { addressOf } from './address.ts'
 import { defineCommand, type GroupDefinition } from './command.ts'
+import { percentOf } from './percent.ts'
 
 const serve = defineCommand<{ listen?: string }>({
   name: 'serve',
@@ -106,11 +107,4 @@ export const route: GroupDefinition = {
   summary: 'Send a share of the reads to a service',
   examples: ['migrate route serve', 'migrate route set users --percent 25', 'migrate route show'],
   subcommands: [serve, set, show],
-}
-
-/** Digits only: `1e2` or `0x10` is rather a slip than a wish. */
-function percentOf(text: string): number {
-  const percent = /^\d{1,3}(\.\d{1,3})?$/.test(text) ? Number(text) : Number.NaN
-  if (!(percent <= 100)) throw new MigrateError('PERCENT_INVALID', { value: `"${text}"` })
-  return percent
 }

@@ -49,7 +49,7 @@ export interface RetryPolicy {
   readonly attempts?: number
   /** milliseconds before the second try, doubled with jitter each time; default 200 */
   readonly first?: number
-  /** milliseconds at most; default 30,000 */
+  /** milliseconds at most; default 30,000, after a hundred tries 300,000 */
   readonly longest?: number
   /** is there no use in trying again? default: never */
   readonly permanent?: (error: Error) => boolean

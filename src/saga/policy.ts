@@ -36,8 +36,12 @@ function isPermanent({ permanent }: RetryPolicy, error: Error): boolean {
   }
 }
 
+/** Each try is two rows of the journal: what has failed for most of an hour is tried less often. */
+const MANY = 100
+
 /** Doubles, with jitter, so that what failed together does not come again together. */
-function backoff({ first = 200, longest = 30_000 }: RetryPolicy, attempts: number): number {
+function backoff({ first = 200, ...given }: RetryPolicy, attempts: number): number {
+  const longest = given.longest ?? (attempts < MANY ? 30_000 : 300_000)
   const full = Math.min(longest, first * 2 ** Math.max(0, attempts - 1))
   return Math.round(full * (0.5 + Math.random() / 2))
 }

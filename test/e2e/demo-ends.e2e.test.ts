@@ -1,7 +1,9 @@
 // Runs of the demo that are wrong on purpose, or ended in the middle.
 import { describe, expect, test } from 'vitest'
-import { expectNothingLeft, lookAround, startDemo, until } from '../support/demo-run.ts'
+import { expectNothingLeft, lookAround, startDemo, until, useDemoFolder } from '../support/demo-run.ts'
 import { descendants, HAS_PROC, isRunning } from '../support/processes.ts'
+
+useDemoFolder()
 
 // the other kinds: fixtures/demo/saboteur.test.ts
 test('--sabotage lose is found: exit 8; the story in lines for people', async () => {

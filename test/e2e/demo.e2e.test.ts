@@ -1,6 +1,8 @@
 import { expect, test } from 'vitest'
 import type { Verdict } from '../../fixtures/demo/verdict.ts'
-import { expectNothingLeft, lookAround, startDemo } from '../support/demo-run.ts'
+import { expectNothingLeft, lookAround, startDemo, useDemoFolder } from '../support/demo-run.ts'
+
+useDemoFolder()
 
 test('takes the shop apart under load, loses nothing and leaves nothing', async () => {
   await using demo = await startDemo(['--small', '--json'])

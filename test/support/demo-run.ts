@@ -7,13 +7,16 @@ import { type RunningProcess, startProcess } from '../../fixtures/servers/proces
 import { CLI } from './cli.ts'
 import { descendants, HAS_PROC, isListening, isRunning, type ProcessId } from './processes.ts'
 
-// The demo puts everything under TMPDIR, so that what it leaves there is its own.
 let folder: string
-beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'migrate-demo-'))
-  await chmod(folder, 0o755)
-})
-afterAll(() => rm(folder, { recursive: true }))
+
+/** The demo puts everything under TMPDIR, so that what it leaves there is its own. For the top of a file. */
+export function useDemoFolder(): void {
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'migrate-demo-'))
+    await chmod(folder, 0o755)
+  })
+  afterAll(() => rm(folder, { recursive: true }))
+}
 
 const ROUTER = /load through the router at http:\/\/127\.0\.0\.1:(\d+)/
 
