@@ -7,9 +7,9 @@ const E2E = 'test/e2e/**/*.e2e.test.ts'
 // Their tests measure no time, or many seconds, so they may wait for each other; the longest first, or the last one runs alone.
 const TOGETHER = `
   sync-kills slot-guard reconcile consumer demo letters cutover-abort demo-ends cli-refusals
-  cutover-kill legs flips relay slot-lost order-flow slot-back legs-plain sync sagas
+  cutover-kill legs flips relay slot-lost order-flow slot-back route-outage legs-plain sync sagas
   legs-servers routers-lost cutover-late kills sync-zombie asleep orders terminal cli
-  sync-streamed wrong-input init events alerts messaging-docs saga-cli dlq-consumer
+  sync-streamed status wrong-input init events alerts messaging-docs saga-cli dlq-consumer
   saga-tutorial events-docs cutover-chaos`
   .trim()
   .split(/\s+/)
@@ -24,7 +24,7 @@ const LONG = [
 // They measure the memory of their process.
 const PROCESS = ['test/traps/**/*.int.test.ts']
 // They measure time.
-const TIMED = ['src/router/*.int.test.ts']
+const TIMED = ['src/router/*.int.test.ts', 'src/dualwrite/*.int.test.ts']
 const NEVER = ['**/node_modules/**', 'dist/**']
 
 class LongestFirst extends BaseSequencer {

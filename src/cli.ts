@@ -10,6 +10,8 @@ if (major < 22 || (major === 22 && minor < 19)) {
   const output = createOutput(process, { json: process.argv.includes('--json'), color: false })
   process.exitCode = reportFailure(new MigrateError('NODE_TOO_OLD', { found: process.versions.node }), output, false)
 } else {
+  const { keepCompiled } = await import('./config/compiled.ts')
+  keepCompiled()
   const { runProcess } = await import('./commands/process.ts')
   await runProcess(process)
 }

@@ -88,16 +88,19 @@ describe('the command line', () => {
     expect(stderr).toContain("✖ USAGE  unknown command 'confg'. Did you mean config?")
   })
 
-  test.each(['', ...namesOf(COMMANDS)])('answers migrate %s --help within 300 ms', async (name) => {
+  test.each(['', ...namesOf(COMMANDS)])('answers migrate %s --help', async (name) => {
     const args = [...name.split(' ').filter(Boolean), '--help']
     const { code, stdout, stderr } = await migrate(args)
     expect([code, stderr]).toEqual([0, ''])
     expect(stdout).toContain(`Usage: ${['migrate', ...args.slice(0, -1)].join(' ')} `)
-    expect(await fastest(300, args)).toBeLessThan(300)
     if (name === '') return
     const examples = stdout.slice(stdout.indexOf('Examples:\n')).trimEnd().split('\n').slice(1)
     expect(examples).toHaveLength(3)
     for (const example of examples) expect(example).toMatch(new RegExp(`^ {2}migrate ${name.split(' ')[0]}`))
+  })
+
+  test.each([[[]], [['sync']], [['saga', 'show']]])('%j --help comes within 300 ms', async (args) => {
+    expect(await fastest(300, [...args, '--help'])).toBeLessThan(300)
   })
 
   test.each([[[]], [['route']], [['config']]])('%j alone shows the help on stderr and exits 2', async (args) => {
