@@ -1,3 +1,4 @@
+import { mkdirSync } from 'node:fs'
 import { enableCompileCache } from 'node:module'
 import { homedir } from 'node:os'
 import { isAbsolute, join } from 'node:path'
@@ -9,5 +10,21 @@ import { isAbsolute, join } from 'node:path'
 export function keepCompiled(): void {
   const given = process.env.XDG_CACHE_HOME ?? ''
   // its specification has relative paths ignored
-  enableCompileCache(join(isAbsolute(given) ? given : join(homedir(), '.cache'), 'monolith-migrate', 'compiled'))
+  let folder = isAbsolute(given) ? given : join(homedir(), '.cache')
+  try {
+    makeFolder(folder)
+    for (const name of ['monolith-migrate', 'compiled']) makeFolder((folder = join(folder, name)))
+    enableCompileCache(folder)
+  } catch {
+    // it is only slower
+  }
+}
+
+/** Not `recursive`: under /proc, as the home of a service may be, Node would try for ever. */
+function makeFolder(path: string): void {
+  try {
+    mkdirSync(path, { mode: 0o700 })
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
+  }
 }
