@@ -6,6 +6,7 @@ import { pause } from '../model/pause.ts'
 import { plain } from '../ui/text.ts'
 import type { CommandContext } from './command.ts'
 import { openLiveArea } from './live.ts'
+import { tellOutage } from './outage.ts'
 import { statusText } from './status-text.ts'
 
 const LOOK_EVERY = 1_000
@@ -17,10 +18,10 @@ export async function watchStatus(
   { output, signal }: Pick<CommandContext, 'output' | 'signal'>,
 ): Promise<StatusSnapshot> {
   let snapshot = await readStatus(app, only)
-  let trouble: string | null = null
   using live = await openLiveArea(output)
+  const outage = tellOutage(output, live)
   if (live === null) output.print({ event: 'status', data: snapshot }, statusText(snapshot, output.colors))
-  else live.show(() => [...statusText(snapshot, output.colors).split('\n'), ...troubleLine()])
+  else live.show(() => [...statusText(snapshot, output.colors).split('\n'), ...outage.lines()])
   for (;;) {
     await pause(LOOK_EVERY, signal).catch(() => undefined)
     if (signal.aborted) {
@@ -31,23 +32,17 @@ export async function watchStatus(
     try {
       const before = snapshot
       snapshot = await readStatus(app, only)
-      if (trouble !== null && live === null) output.print({ event: 'reachable' }, 'reachable again')
-      trouble = null
+      outage.over()
       if (live === null) for (const change of changesOf(before, snapshot)) tell(change)
     } catch (thrown) {
-      const { code, message, hint, retry } = asMigrateError(thrown)
-      if (retry !== 'timed') throw thrown
-      if (trouble !== message && live === null) output.print({ event: 'unreachable', code, message, hint }, message)
-      trouble = message
+      const error = asMigrateError(thrown)
+      if (error.retry !== 'timed') throw thrown
+      outage.began(error)
     }
   }
 
   function tell({ service, what, from, to }: StatusChange): void {
     const text = from === null ? `${to}` : to === null ? `${from} → gone` : `${from} → ${to}`
     output.print({ event: 'change', service, what, from, to }, plain(`${service ?? 'routers'}  ${what}: ${text}`))
-  }
-
-  function troubleLine(): string[] {
-    return trouble === null ? [] : [output.colors.red(`✖ ${plain(trouble)}; trying again`)]
   }
 }

@@ -1,20 +1,18 @@
 import { mkdirSync } from 'node:fs'
 import { enableCompileCache } from 'node:module'
-import { homedir } from 'node:os'
-import { isAbsolute, join } from 'node:path'
+import { dirname, join } from 'node:path'
+import { cacheFolder } from './cache-folder.ts'
 
 /**
  * Keeps what is imported from here on compiled, for the next time: a fifth of what a short command takes. Not under /tmp,
  * where a folder may be anybody's. Without a place to write, or with NODE_DISABLE_COMPILE_CACHE=1, nothing is kept.
  */
 export function keepCompiled(): void {
-  const given = process.env.XDG_CACHE_HOME ?? ''
-  // its specification has relative paths ignored
-  let folder = isAbsolute(given) ? given : join(homedir(), '.cache')
   try {
-    makeFolder(folder)
-    for (const name of ['monolith-migrate', 'compiled']) makeFolder((folder = join(folder, name)))
-    enableCompileCache(folder)
+    const ours = cacheFolder()
+    const compiled = join(ours, 'compiled')
+    for (const folder of [dirname(ours), ours, compiled]) makeFolder(folder)
+    enableCompileCache(compiled)
   } catch {
     // it is only slower
   }

@@ -76,17 +76,21 @@ function aborted(signal: AbortSignal): Promise<never> {
 /** As it will be read from the journal. Throws for what JSON or PostgreSQL does not take. */
 export function storable(result: unknown, what = 'the result of the step'): unknown {
   if (result === undefined) return undefined
-  const text = jsonOf(result, what)
+  return JSON.parse(jsonOf(result, what)) as unknown
+}
+
+/** JSON that PostgreSQL takes. Throws TypeError, which begins with `what`: a step has done its work by then. */
+export function jsonOf(value: unknown, what: string): string {
+  const text = written(value, what)
   if (text === undefined) throw new TypeError(`${what} is not JSON`)
   const defect = defectOf(text)
   if (defect !== null) throw new TypeError(`${what} ${defect}`)
-  return JSON.parse(text) as unknown
+  return text
 }
 
-/** A step has done its work by then, so it has to be said that it is about the result. */
-function jsonOf(result: unknown, what: string): string | undefined {
+function written(value: unknown, what: string): string | undefined {
   try {
-    return JSON.stringify(result)
+    return JSON.stringify(value)
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : readable(cause)
     throw new TypeError(`${what} is not JSON: ${reason}`, { cause })
@@ -94,7 +98,7 @@ function jsonOf(result: unknown, what: string): string | undefined {
 }
 
 /** Why PostgreSQL would not take JSON as JSON.stringify writes it; null: it does. */
-export function defectOf(json: string): string | null {
+function defectOf(json: string): string | null {
   if (json.length > LONGEST) return 'is larger than 64 MiB: keep it elsewhere, and say here where'
   // jsonb has no NUL, and no half of a character; a backslash before the escape makes it plain text
   return /(?<!\\)(?:\\\\)*\\u(?:0000|d[89a-f])/.test(json) ? 'has characters that jsonb does not take' : null

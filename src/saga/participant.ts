@@ -87,15 +87,12 @@ async function execute(tx: TransactionClient, row: Row, asked: Asked, handler: H
 
 async function compensate(tx: TransactionClient, row: Row, asked: Asked, handler: Handler): Promise<ParticipantAnswer> {
   if (row.compensated !== null) return row.compensated
-  const { executed } = row
-  const result = executed?.outcome === 'done' ? executed.result : NOTHING
-  const answer = await refusable(tx, async () => (result === NOTHING ? null : handler(asked, result)))
+  const executed = row.executed?.outcome === 'done' ? row.executed : null
+  const answer = await refusable(tx, async () => executed && handler(asked, executed.result))
   // whoever cannot take it back now is asked again
   if (answer.outcome === 'done') await note(tx, row, 'compensated', answer)
   return answer
 }
-
-const NOTHING = Symbol('it was not executed')
 
 /** What a handler wrote before it refused is undone. */
 async function refusable(tx: TransactionClient, run: () => Promise<unknown>): Promise<ParticipantAnswer> {

@@ -74,14 +74,10 @@ export class SagaRecord {
 
   /** Checks what processes without the definition have taken from replies. */
   async checkReplies(): Promise<void> {
-    for (const { step } of this.#isUnchecked() ? placed(this.definition) : []) {
+    for (const { step } of placed(this.definition)) {
       const { unchecked, result } = stepOf(this.#state, step.name).execute
       if (unchecked) this.add(await checkedReply(step, result))
     }
-  }
-
-  #isUnchecked(): boolean {
-    return [...this.#state.steps.values()].some(({ execute }) => execute.unchecked)
   }
 
   /** Takes back what was added since the last write. */

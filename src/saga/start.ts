@@ -1,7 +1,7 @@
 import { MigrateError } from '../errors.ts'
 import { UUID } from '../events/encode.ts'
 import type { TransactionClient } from '../model/service-database.ts'
-import { defectOf } from './call.ts'
+import { jsonOf } from './call.ts'
 import { decide } from './decide.ts'
 import { type AnySaga, placed, type SagaDefinition } from './definition.ts'
 import type { Entry } from './entry.ts'
@@ -83,16 +83,11 @@ function doneEntries(
 }
 
 function encode(input: unknown, invalid: (reason: string, cause?: unknown) => MigrateError): string {
-  let text: string | undefined
   try {
-    text = JSON.stringify(input ?? null)
+    return jsonOf(input ?? null, 'it')
   } catch (cause) {
-    throw invalid(`it is not JSON: ${cause instanceof Error ? cause.message : 'toJSON fails'}`, cause)
+    throw invalid((cause as TypeError).message, cause)
   }
-  if (text === undefined) throw invalid('it is not JSON')
-  const defect = defectOf(text)
-  if (defect !== null) throw invalid(`it ${defect}`)
-  return text
 }
 
 /** The first calls are noted together with the start, when they can be made at once. */

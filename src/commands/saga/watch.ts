@@ -2,9 +2,9 @@ import type { App } from '../../app/open.ts'
 import { watchSaga } from '../../app/sagas.ts'
 import type { SagaDetails } from '../../saga/read.ts'
 import { sagaView } from '../../ui/saga-view.ts'
-import { plain } from '../../ui/text.ts'
 import type { CommandContext } from '../command.ts'
 import { openLiveArea } from '../live.ts'
+import { tellOutage } from '../outage.ts'
 import { type TimelineLine, timelineLine, timelineOf } from './timeline.ts'
 
 /**
@@ -19,21 +19,17 @@ export async function watch(
 ): Promise<{ readonly saga: SagaDetails; readonly told: number }> {
   using live = await openLiveArea(output)
   const { colors } = output
-  let [told, trouble]: [number, string | null] = [0, null]
+  const outage = tellOutage(output, live)
+  let told = 0
   const saga = await watchSaga(app, service, id, {
     signal,
     onLook(seen) {
-      if (trouble !== null && live === null) output.print({ event: 'reachable' }, 'reachable again')
-      trouble = null
+      outage.over()
       if (live === null) tell(timelineOf(seen))
-      else live.show(() => [...sagaView(seen, colors), ...troubleLine()])
+      else live.show(() => [...sagaView(seen, colors), ...outage.lines().flatMap((line) => ['', line])])
       return seen.endedAt !== null || seen.status === 'STUCK' ? 'enough' : 'more'
     },
-    onTrouble({ code, message, hint }) {
-      if (trouble !== message && live === null)
-        output.print({ event: 'unreachable', code, message, hint }, plain(message))
-      trouble = message
-    },
+    onTrouble: (error) => outage.began(error),
   })
   live?.close('nothing')
   return { saga, told }
@@ -41,9 +37,5 @@ export async function watch(
   function tell(lines: readonly TimelineLine[]): void {
     for (const line of lines.slice(told)) output.print({ event: 'entry', ...line }, timelineLine(line, colors))
     told = lines.length
-  }
-
-  function troubleLine(): string[] {
-    return trouble === null ? [] : ['', colors.red(`✖ ${plain(trouble)}; trying again`)]
   }
 }
