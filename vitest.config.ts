@@ -25,6 +25,8 @@ const LONG = [
 const PROCESS = ['test/traps/**/*.int.test.ts']
 // They measure time.
 const TIMED = ['src/router/*.int.test.ts', 'src/dualwrite/*.int.test.ts']
+const WITH_SERVERS = { testTimeout: 60_000, hookTimeout: 60_000 }
+const WITH_PROGRAMS = { testTimeout: 300_000, hookTimeout: 120_000 }
 const NEVER = ['**/node_modules/**', 'dist/**']
 
 class LongestFirst extends BaseSequencer {
@@ -66,8 +68,7 @@ export default defineConfig({
           exclude: [...NEVER, ...PROCESS, ...TIMED],
           isolate: false,
           maxWorkers: 3,
-          testTimeout: 60_000,
-          hookTimeout: 60_000,
+          ...WITH_SERVERS,
         },
       },
       {
@@ -78,8 +79,7 @@ export default defineConfig({
           include: PROCESS,
           exclude: NEVER,
           maxWorkers: 3,
-          testTimeout: 60_000,
-          hookTimeout: 60_000,
+          ...WITH_SERVERS,
         },
       },
       {
@@ -91,8 +91,7 @@ export default defineConfig({
           exclude: NEVER,
           isolate: false,
           maxWorkers: 2,
-          testTimeout: 300_000,
-          hookTimeout: 120_000,
+          ...WITH_PROGRAMS,
         },
       },
       {
@@ -103,8 +102,7 @@ export default defineConfig({
           include: TIMED,
           exclude: NEVER,
           fileParallelism: false,
-          testTimeout: 60_000,
-          hookTimeout: 60_000,
+          ...WITH_SERVERS,
         },
       },
       {
@@ -115,8 +113,7 @@ export default defineConfig({
           include: [E2E],
           exclude: [...NEVER, ...TOGETHER],
           fileParallelism: false,
-          testTimeout: 300_000,
-          hookTimeout: 120_000,
+          ...WITH_PROGRAMS,
         },
       },
     ],
